@@ -1,0 +1,29 @@
+"""What a use case answers; the surfaces render it for people, for machines and for CI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from envid.errors import FINDINGS
+from envid.values.digest import JSONValue
+from envid.values.finding import Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The answer of one command."""
+
+    command: str
+    answer: str = ""
+    """For stdout when a person reads: the key, the document, a table; plain text without colour."""
+    notes: tuple[str, ...] = ()
+    """For stderr: one sentence each, what was done or left."""
+    data: Mapping[str, JSONValue] = field(default_factory=dict)
+    """``data`` of the JSON envelope."""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 when a finding is an error: the answer is no."""
+        return FINDINGS if any(finding.severity == "error" for finding in self.findings) else 0

@@ -1,0 +1,157 @@
+"""Write, rename, remove: the only module that changes files.
+
+A reader sees the old file or the new one, never half of either; a failed write leaves nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from envid.errors import GuardTimeout, WriteFailed
+
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+
+def write(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> bool:
+    """Put ``data`` at ``path`` by rename; return False, touching nothing, when it is there already.
+
+    ``mode`` is used as is (not masked by umask) for a new file; an existing file keeps its own.
+    ``durable`` asks for the file and its directory to be on disk before returning.
+    Raises WriteFailed with nothing left behind.
+    """
+    with contextlib.suppress(OSError):
+        if path.read_bytes() == data:
+            return False
+        mode = path.stat().st_mode & 0o777
+    with replacing(path, mode=mode, durable=durable) as stream:
+        stream.write(data)
+    return True
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Yield a stream whose bytes become ``path`` when the block ends well, and nothing otherwise."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Exclusive, no symlink followed, in the directory of the target so that the rename is atomic. Not `tempfile`:
+        # its imports cost more than a whole `envid key`.
+        temporary = os.path.join(path.parent, f".{path.name[:40]}.{os.urandom(6).hex()}.part")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _NOFOLLOW, 0o600)
+    except OSError as error:
+        raise WriteFailed(f"cannot write {path}: {error.strerror}", path=str(path)) from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fchmod(stream.fileno(), mode) if hasattr(os, "fchmod") else os.chmod(temporary, mode)
+            if durable:
+                os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        if durable:
+            _sync_directory(path.parent)
+    except OSError as error:
+        _discard(temporary)
+        raise WriteFailed(f"cannot write {path}: {error.strerror}", path=str(path)) from error
+    except BaseException:
+        _discard(temporary)
+        raise
+
+
+def _discard(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _sync_directory(path: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_directory(path: Path, *, mode: int = 0o755) -> None:
+    """Make ``path`` and its parents; raise WriteFailed when that is not possible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=mode)
+    except OSError as error:
+        raise WriteFailed(f"cannot make the directory {path}: {error.strerror}", path=str(path)) from error
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file or a symbolic link; one that is not there is no error."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise WriteFailed(f"cannot remove {path}: {error.strerror}", path=str(path)) from error
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all below it, following no link; one that is not there is no error."""
+    import shutil
+
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise WriteFailed(f"cannot remove {path}: {error.strerror}", path=str(path)) from error
+
+
+def rename(old: Path, new: Path) -> None:
+    """Rename within one filesystem, replacing a file (or an empty directory) at ``new``."""
+    try:
+        os.replace(old, new)
+    except OSError as error:
+        raise WriteFailed(f"cannot rename {old} to {new}: {error.strerror}", path=str(new)) from error
+
+
+@contextlib.contextmanager
+def temporary_directory(*, beside: Path | None = None, prefix: str = "envid-") -> Iterator[Path]:
+    """Yield a private directory that is gone when the block ends; on the filesystem of ``beside``."""
+    import shutil
+    import tempfile
+
+    try:
+        made = tempfile.mkdtemp(prefix=prefix, dir=beside)
+    except OSError as error:
+        raise WriteFailed(f"cannot make a temporary directory: {error.strerror}", path=str(beside or "")) from error
+    try:
+        yield Path(made)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def guard(path: Path, *, timeout: float = 60.0) -> Iterator[None]:
+    """Hold the exclusive guard file ``path``; wait at most ``timeout`` seconds, then raise GuardTimeout.
+
+    The guard file is never unlinked: unlinking splits the waiters over two inodes.
+    """
+    import fcntl
+    import time
+
+    make_directory(path.parent)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NOFOLLOW, 0o644)
+    try:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                    raise GuardTimeout(f"{path} is held by process {holder}", path=str(path)) from None
+                time.sleep(0.05)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)

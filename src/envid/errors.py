@@ -1,0 +1,318 @@
+"""What can go wrong: every error, with its slug, exit code and next step.
+
+Imported on every path, the hot ones too: nothing but builtins here.
+"""
+
+from __future__ import annotations
+
+
+class EnvidError(Exception):
+    """An expected failure: what happened, where, and what to do next.
+
+    ``slug`` (``family.fact``) names the failure for machines and docs, ``exit_code`` is the
+    process status, ``hint`` the next step, ``context`` flat facts (file, line, package).
+    Only leaves are raised; the documentation table is generated from the classes.
+    """
+
+    slug = "envid"
+    exit_code = 70
+    hint = ""
+
+    def __init__(self, message: str, *, hint: str | None = None, **context: str | int | None) -> None:
+        super().__init__(message)
+        self.message = message
+        if hint is not None:
+            self.hint = hint
+        self.context: dict[str, str | int] = {k: v for k, v in context.items() if v is not None}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross process boundaries (parallel hashing); the default drops keywords.
+        return (_rebuild, (type(self), self.message, self.hint, self.context))
+
+
+def _rebuild(kind: type[EnvidError], message: str, hint: str, context: dict[str, str | int]) -> EnvidError:
+    return kind(message, hint=hint, **context)
+
+
+class UsageError(EnvidError):
+    """The command line is not one envid knows."""
+
+    slug = "usage"
+    exit_code = 2
+    hint = "run `envid --help`"
+
+
+# --- 3: configuration -------------------------------------------------------------------
+
+
+class ConfigError(EnvidError):
+    """pyproject.toml cannot be understood."""
+
+    slug = "config.invalid"
+    exit_code = 3
+
+
+class ProjectNotFound(ConfigError):
+    """No pyproject.toml in this directory or above."""
+
+    slug = "config.no-project"
+    hint = "run envid inside a project, or pass --project DIR"
+
+
+class UnknownOption(ConfigError):
+    """A key in ``[tool.envid]`` that envid does not know."""
+
+    slug = "config.unknown-key"
+
+
+class InvalidTarget(ConfigError):
+    """Text that is not a target."""
+
+    slug = "config.target"
+    hint = "a target looks like cp312-manylinux_2_28_x86_64, or `host`"
+
+
+class CredentialInConfig(ConfigError):
+    """A credential in a file that is meant to be committed."""
+
+    slug = "config.credential"
+    hint = "give credentials through the environment (UV_INDEX_NAME_USERNAME and _PASSWORD) or netrc"
+
+
+# --- 4: lock ----------------------------------------------------------------------------
+
+
+class LockError(EnvidError):
+    """The lock cannot be made or used."""
+
+    slug = "lock.error"
+    exit_code = 4
+
+
+class LockNotFound(LockError):
+    """The project has no lock of that name."""
+
+    slug = "lock.not-found"
+    hint = "run `envid lock`"
+
+
+class InvalidLock(LockError):
+    """A file that is not a valid PEP 751 lock."""
+
+    slug = "lock.invalid"
+    hint = "run `envid lock` to write it again"
+
+
+class ConflictMarkers(InvalidLock):
+    """The lock holds version-control conflict markers."""
+
+    slug = "lock.conflict-markers"
+    hint = "take either side and run `envid lock`"
+
+
+class UnhashedArtifact(LockError):
+    """An artifact without a sha256."""
+
+    slug = "lock.unhashed"
+    hint = "run `envid lock`, which computes what the index does not give"
+
+
+class ResolutionFailed(LockError):
+    """No set of versions satisfies the requirements."""
+
+    slug = "lock.unresolvable"
+
+
+class SdistRefused(LockError):
+    """A distribution that has only source archives for a target, not allowed by name."""
+
+    slug = "lock.sdist-refused"
+
+
+class NoCompatibleArtifact(LockError):
+    """A locked distribution has no artifact for the target."""
+
+    slug = "lock.no-artifact"
+
+
+class TargetNotCovered(LockError):
+    """The lock does not cover the target asked for."""
+
+    slug = "lock.uncovered-target"
+    hint = "add the target to [tool.envid] targets and run `envid lock`"
+
+
+class DependencyRefused(LockError):
+    """A requirement that cannot be locked by content."""
+
+    slug = "lock.refused"
+
+
+class DynamicMetadata(LockError):
+    """The dependencies of a project are only known by running its build."""
+
+    slug = "lock.dynamic-metadata"
+    hint = "list the dependencies statically under [project]"
+
+
+# --- 5: integrity -----------------------------------------------------------------------
+
+
+class IntegrityError(EnvidError):
+    """Bytes are not what was promised."""
+
+    slug = "integrity.error"
+    exit_code = 5
+
+
+class DigestMismatch(IntegrityError):
+    """An artifact's bytes do not have the digest in the lock."""
+
+    slug = "integrity.digest"
+    hint = "the file was corrupted or replaced: find out which before you lock again"
+
+
+class UnsafePath(IntegrityError):
+    """A path that leaves the place it belongs to, or could not be written safely."""
+
+    slug = "integrity.unsafe-path"
+
+
+class InvalidWheel(IntegrityError):
+    """A file that is not a well-formed wheel."""
+
+    slug = "integrity.wheel"
+
+
+class TooLarge(IntegrityError):
+    """Input beyond a limit that no honest file reaches."""
+
+    slug = "integrity.too-large"
+
+
+# --- 6: identity ------------------------------------------------------------------------
+
+
+class IdentityError(EnvidError):
+    """An identity cannot be computed or read."""
+
+    slug = "identity.error"
+    exit_code = 6
+
+
+class IdentityUnknown(IdentityError):
+    """A component cannot be measured; envid never guesses one."""
+
+    slug = "identity.unknown"
+
+
+class UnsupportedSchema(IdentityError):
+    """An identity document of another schema."""
+
+    slug = "identity.schema"
+
+
+# --- 7: store ---------------------------------------------------------------------------
+
+
+class StoreError(EnvidError):
+    """envid's own files cannot be used."""
+
+    slug = "store.error"
+    exit_code = 7
+
+
+class WriteFailed(StoreError):
+    """A file could not be written; nothing half-written was left."""
+
+    slug = "store.write"
+
+
+class GuardTimeout(StoreError):
+    """Another process holds the guard for longer than the wait."""
+
+    slug = "store.guard"
+
+
+# --- 8: toolchain -----------------------------------------------------------------------
+
+
+class ToolchainError(EnvidError):
+    """A program that envid drives is missing or failed."""
+
+    slug = "toolchain.error"
+    exit_code = 8
+
+
+class UvNotFound(ToolchainError):
+    """The uv binary of the `uv` package is missing."""
+
+    slug = "toolchain.uv"
+    hint = "reinstall envid with its dependencies"
+
+
+class EngineFailed(ToolchainError):
+    """uv or pip-tools failed for a reason that is not the requirements."""
+
+    slug = "toolchain.failed"
+
+
+class InterpreterNotFound(ToolchainError):
+    """No usable Python where one was expected."""
+
+    slug = "toolchain.interpreter"
+
+
+class InstallFailed(ToolchainError):
+    """The installer failed; the environment is as it was before."""
+
+    slug = "toolchain.install"
+
+
+# --- 9: network -------------------------------------------------------------------------
+
+
+class NetworkError(EnvidError):
+    """The network is needed."""
+
+    slug = "network.error"
+    exit_code = 9
+
+
+class Offline(NetworkError):
+    """The network is needed and was denied."""
+
+    slug = "network.denied"
+    hint = "run again without --offline"
+
+
+class Unreachable(NetworkError):
+    """The index could not be reached, or did not serve what the lock names."""
+
+    slug = "network.unreachable"
+
+
+# --- 10: backend ------------------------------------------------------------------------
+
+
+class BackendError(EnvidError):
+    """A generator backend is missing or failed."""
+
+    slug = "backend.error"
+    exit_code = 10
+
+
+class BackendNotFound(BackendError):
+    """No installed distribution offers the configured backend."""
+
+    slug = "backend.not-found"
+
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+
+BUG = 70
+"""Exit status for a failure that envid did not foresee."""
+
+FINDINGS = 1
+"""Exit status when the answer is no: a finding, not an error."""

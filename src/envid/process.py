@@ -1,0 +1,95 @@
+"""Start a program: the only module that does.
+
+The child sees a chosen environment, never the caller's whole one; its output is captured, its
+group dies with the caller's interest in it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from envid.errors import EngineFailed, InterpreterNotFound
+
+PASSED_ON: Final = (
+    "PATH", "HOME", "USERPROFILE", "SYSTEMROOT", "SYSTEMDRIVE", "TEMP", "TMP", "TMPDIR", "LOCALAPPDATA", "APPDATA",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NETRC", "XDG_CACHE_HOME", "XDG_DATA_HOME", "SSH_AUTH_SOCK",
+)  # fmt: skip
+"""Variables of the caller that every child may see: where things are, how to reach the network."""
+
+PINNED: Final = {"LC_ALL": "C.UTF-8", "LANGUAGE": "", "TZ": "UTC", "PYTHONHASHSEED": "0", "NO_COLOR": "1"}
+"""Forced instead of hashed: what could change a child's output and has no business to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A finished child: exit status and captured streams, decoded as UTF-8 with replacement."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def environment(*, passed: Sequence[str] = (), extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a child: ``PASSED_ON`` and ``passed`` from ours, ``PINNED``, then ``extra``.
+
+    A name in ``passed`` that ends with ``*`` stands for every variable with that prefix.
+    """
+    names = {name for name in (*PASSED_ON, *passed) if not name.endswith("*")}
+    prefixes = tuple(name[:-1] for name in passed if name.endswith("*"))
+    chosen = {k: v for k, v in os.environ.items() if k in names or (prefixes and k.startswith(prefixes))}
+    return {**chosen, **PINNED, **(extra or {})}
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str | os.PathLike[str] | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+) -> Completed:
+    """Run ``argv`` to its end and return what it printed; a non-zero status is the caller's to judge.
+
+    ``timeout`` is in seconds. Raises InterpreterNotFound when there is no such program and
+    EngineFailed when it had to be stopped. On any exception here, Ctrl-C too, the child's whole
+    process group is gone before the exception goes on.
+    """
+    try:
+        child = subprocess.Popen(  # noqa: S603 - the one door; argv is never a shell string
+            list(argv),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=os.name == "posix",
+        )
+    except OSError as error:
+        raise InterpreterNotFound(f"cannot start {argv[0]}: {error.strerror}", path=str(argv[0])) from error
+    try:
+        out, err = child.communicate(stdin.encode() if stdin is not None else None, timeout=timeout)
+    except subprocess.TimeoutExpired as expired:
+        _end(child)
+        raise EngineFailed(f"{os.path.basename(argv[0])} did not finish within {timeout:g} s") from expired
+    except BaseException:
+        _end(child)
+        raise
+    return Completed(status=child.returncode, stdout=out.decode("utf-8", "replace"), stderr=err.decode("utf-8", "replace"))
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    # The group, not the child: an engine starts builds of its own, which would go on writing.
+    if os.name == "posix":
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    else:
+        child.kill()
+    child.communicate()

@@ -1,0 +1,1 @@
+"""Frozen values, and the parsing that makes them; nothing here touches the world."""

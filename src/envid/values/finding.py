@@ -1,0 +1,59 @@
+"""A finding: one difference between what should be and what is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Severity = Literal["error", "warning", "info"]
+
+CODES: Final[dict[str, str]] = {
+    "lock.stale": "the lock does not answer what pyproject.toml asks",
+    "lock.undecidable": "whether the lock is current cannot be told offline",
+    "lock.edited": "the lock was changed after envid wrote it",
+    "lock.compatible": "an input changed and the lock still satisfies it",
+    "lock.unhashed": "an artifact without sha256",
+    "lock.uncovered-target": "a declared target that the lock cannot serve",
+    "lock.missing": "there is no lock",
+    "env.absent": "there is no environment",
+    "env.incomplete": "an installation into the environment was interrupted",
+    "env.missing": "a locked distribution is not installed",
+    "env.extra": "an installed distribution is not in the lock",
+    "env.version": "another version is installed than the lock has",
+    "env.tampered": "an installed file differs from the wheel",
+    "env.missing-file": "a file of the wheel is not installed",
+    "env.extra-file": "a file that no installed wheel brought",
+    "env.unverified": "nothing is known about what should be installed here",
+    "env.clobbered": "two wheels install the same file",
+    "env.poisoned": "the altered file is shared with the installer's cache",
+    "python.mismatch": "the interpreter is not the one the target names",
+    "platform.unfit": "the host does not fit the target",
+    "identity.changed": "the recorded identity is not the current one",
+    "wheelhouse.missing": "an artifact of the lock is not in the wheelhouse",
+    "wheelhouse.corrupt": "a file in the wheelhouse is not what the lock names",
+    "wheelhouse.extra": "a file in the wheelhouse that the lock does not name",
+    "diff.added": "a distribution that only the newer lock has",
+    "diff.removed": "a distribution that only the older lock has",
+    "diff.version": "another version",
+    "diff.artifact": "other artifacts of the same version",
+    "diff.rehashed": "the same file name of the same version with another hash",
+    "diff.marker": "another marker",
+    "diff.source": "another source",
+}
+"""Every finding code and its meaning; the documentation is generated from it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One entry of ``findings`` in the JSON envelope."""
+
+    code: str
+    severity: Severity
+    subject: str
+    """What it is about: a distribution, a target, a file of the project."""
+    message: str
+    path: str | None = None
+    """POSIX; relative to site-packages, the environment or the project, as the code implies."""
+    expected: str | None = None
+    actual: str | None = None
+    hint: str | None = None
