@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Progress(Protocol):
@@ -29,3 +29,7 @@ class Silent:
 
     def end(self) -> None:
         """Say nothing."""
+
+
+SILENT: Final = Silent()
+"""The default observer of every use case."""
