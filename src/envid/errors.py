@@ -184,6 +184,13 @@ class InvalidWheel(IntegrityError):
     slug = "integrity.wheel"
 
 
+class InvalidRecord(IntegrityError):
+    """A RECORD that no installer writes."""
+
+    slug = "integrity.record"
+    hint = "run `envid sync`, which installs the distribution again"
+
+
 class TooLarge(IntegrityError):
     """Input beyond a limit that no honest file reaches."""
 
@@ -261,6 +268,20 @@ class InterpreterNotFound(ToolchainError):
     """No usable Python where one was expected."""
 
     slug = "toolchain.interpreter"
+
+
+class EnvironmentNotFound(ToolchainError):
+    """There is no virtual environment where one was expected."""
+
+    slug = "toolchain.no-environment"
+    hint = "run `envid sync`, or pass --venv PATH"
+
+
+class InvalidEnvironment(ToolchainError):
+    """A directory that is not a usable virtual environment."""
+
+    slug = "toolchain.environment"
+    hint = "remove it and run `envid sync`"
 
 
 class InstallFailed(ToolchainError):

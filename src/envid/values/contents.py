@@ -53,3 +53,5 @@ class WheelContents:
     entry_points: tuple[EntryPoint, ...] = ()
     digest: str = ""
     """Content digest (docs/identity.md, "Content digest"): 64 hex digits."""
+    notes: tuple[str, ...] = ()
+    """What is odd about the wheel and yet accepted, sorted, such as ``record-hash: PATH`` (docs/contents.md, "Notes")."""
