@@ -76,6 +76,19 @@ def _sync_directory(path: Path) -> None:
         os.close(handle)
 
 
+def append(path: str | os.PathLike[str], data: bytes) -> None:
+    """Add ``data`` at the end of a file that others write to as well, in one piece; raise WriteFailed."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            while data:
+                data = data[os.write(handle, data) :]
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise WriteFailed(f"cannot append to {os.fspath(path)}: {error.strerror}", path=str(path)) from error
+
+
 def make_directory(path: Path, *, mode: int = 0o755) -> None:
     """Make ``path`` and its parents; raise WriteFailed when that is not possible."""
     try:

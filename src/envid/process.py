@@ -6,6 +6,7 @@ group dies with the caller's interest in it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -80,16 +81,16 @@ def run(
     except BaseException:
         _end(child)
         raise
-    return Completed(status=child.returncode, stdout=out.decode("utf-8", "replace"), stderr=err.decode("utf-8", "replace"))
+    return Completed(
+        status=child.returncode, stdout=out.decode("utf-8", "replace"), stderr=err.decode("utf-8", "replace")
+    )
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     # The group, not the child: an engine starts builds of its own, which would go on writing.
     if os.name == "posix":
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     else:
         child.kill()
     child.communicate()

@@ -234,7 +234,9 @@ class _Reader:
             raise self.fail(where, "resolver", f"must be one of {', '.join(RESOLVERS)}")
         newer = self.string(table, "exclude-newer", where)
         if newer is not None and not (_DURATION.fullmatch(newer) or _MOMENT.fullmatch(newer)):
-            raise self.fail(where, "exclude-newer", 'must be a duration such as "7 days" or a date such as "2026-01-31"')
+            raise self.fail(
+                where, "exclude-newer", 'must be a duration such as "7 days" or a date such as "2026-01-31"'
+            )
         indexes = self.strings(table, "indexes", where)
         for index in indexes:
             self.no_credentials(index, where, "indexes")
@@ -326,7 +328,9 @@ class _Reader:
     def fail(self, where: str, key: str | None, problem: str) -> ConfigError:
         line = self.line(where, key)
         subject = f"{where}.{key}" if key else where
-        return ConfigError(f"{self.path}:{line}: {subject} {problem}", path=self.path, line=line, hint="see docs/configuration.md")
+        return ConfigError(
+            f"{self.path}:{line}: {subject} {problem}", path=self.path, line=line, hint="see docs/configuration.md"
+        )
 
     def line(self, where: str, key: str | None) -> int:
         """Return the line (from 1) of ``key`` below the header ``where``; tomllib does not tell, so look."""

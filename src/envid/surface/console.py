@@ -1,0 +1,125 @@
+"""Outcomes and errors for people: data on stdout, the rest on stderr, no meaning in colour alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import IO, Final
+
+from envid.app.outcome import Outcome
+from envid.errors import EnvidError
+from envid.values.finding import Finding
+from envid.values.progress import Progress, Silent
+
+MAX_SHOWN: Final = 20
+"""Findings of one code that are shown before the rest is counted; --json has them all."""
+
+_STYLES: Final = {"error": "1;31", "warning": "1;33", "info": "1;36", "hint": "2"}
+
+
+def show(outcome: Outcome, *, quiet: bool) -> None:
+    """Print the answer and the findings on stdout, the notes on stderr."""
+    out = sys.stdout
+    if outcome.answer:
+        _write(out, outcome.answer if outcome.answer.endswith("\n") else f"{outcome.answer}\n")
+    for line in _findings(outcome.findings, colour=_colour(out)):
+        _write(out, f"{line}\n")
+    if not quiet:
+        for note in outcome.notes:
+            _write(sys.stderr, f"{note}\n")
+
+
+def complain(error: EnvidError) -> None:
+    """Print an error and its hint on stderr."""
+    colour = _colour(sys.stderr)
+    _write(sys.stderr, f"{_paint('error', 'error', colour)}: {error.message} [{error.slug}]\n")
+    if error.hint:
+        _write(sys.stderr, f"{_paint('hint', 'hint', colour)}: {error.hint}\n")
+
+
+def _findings(findings: Iterable[Finding], *, colour: bool) -> Iterable[str]:
+    grouped: dict[tuple[str, str], list[Finding]] = {}
+    for item in findings:
+        grouped.setdefault((item.severity, item.code), []).append(item)
+    for severity in ("error", "warning", "info"):
+        for (level, code), items in grouped.items():
+            if level != severity:
+                continue
+            for item in items[:MAX_SHOWN]:
+                yield f"{_paint(severity, severity, colour)} {code}: {_sentence(item)}"
+            if len(items) > MAX_SHOWN:
+                yield f"{_paint(severity, severity, colour)} {code}: and {len(items) - MAX_SHOWN} more (all with --json)"
+            for hint in dict.fromkeys(item.hint for item in items if item.hint):
+                yield f"  {_paint('hint', 'hint', colour)}: {hint}"
+
+
+def _sentence(item: Finding) -> str:
+    where = [part for part in (item.subject, item.path) if part]
+    lead = ", ".join(part for part in where if part not in item.message)
+    return _printable(f"{lead}: {item.message}" if lead else item.message)
+
+
+def _printable(text: str) -> str:
+    # File names come from strangers: an escape sequence must not reach the terminal.
+    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+
+
+def _colour(stream: IO[str]) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _paint(text: str, style: str, colour: bool) -> str:
+    return f"\033[{_STYLES[style]}m{text}\033[0m" if colour else text
+
+
+def _write(stream: IO[str], text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def progress(*, wanted: bool) -> Progress:
+    """Return a progress bar on stderr when that is a terminal, and silence otherwise."""
+    if not wanted or not sys.stderr.isatty():
+        return Silent()
+    return Bar()
+
+
+class Bar:
+    """A rich progress bar that appears with the first stage and goes with the last."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        console = Console(stderr=True)
+        label, bar, left = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+        self._kinds = {
+            True: RichProgress(label, bar, DownloadColumn(), left, console=console, transient=True),
+            False: RichProgress(label, bar, MofNCompleteColumn(), left, console=console, transient=True),
+        }
+        self._running: RichProgress | None = None
+        self._task = -1
+
+    def begin(self, label: str, total: int | None, unit: str) -> None:
+        """Show a bar of ``total`` units."""
+        self.end()
+        self._running = self._kinds[unit == "bytes"]
+        self._running.start()
+        self._task = int(self._running.add_task(label, total=total))
+
+    def advance(self, amount: int) -> None:
+        """Move the bar on."""
+        if self._running is not None:
+            self._running.advance(self._running.task_ids[-1], amount)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._running is not None:
+            self._running.stop()
+            self._running.remove_task(self._running.task_ids[-1])
+            self._running = None

@@ -1,0 +1,55 @@
+"""One run of one command: parse, call, render."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Mapping
+from importlib import import_module
+
+from envid.errors import EnvidError
+from envid.surface import console, wire
+from envid.surface.options import parse
+
+
+def run(arguments: list[str], commands: Mapping[str, str]) -> int:
+    """Run the command line and return its exit status; EnvidError is the caller's to render."""
+    options = parse(arguments, commands)
+    # Every option that argparse leaves out when it is not given.
+    for name, default in (("project", None), ("json", False), ("quiet", False), ("offline", False)):
+        if not hasattr(options, name):
+            setattr(options, name, default)
+    progress = console.progress(wanted=not (options.quiet or options.json))
+    outcome = import_module(commands[options.command]).answer(options, progress)
+    if options.json:
+        sys.stdout.write(wire.success(outcome))
+    else:
+        console.show(outcome, quiet=options.quiet)
+    sys.stdout.flush()
+    return int(outcome.exit_code)
+
+
+def complain(error: EnvidError, arguments: list[str]) -> int:
+    """Render an expected failure; return its exit code."""
+    if "--json" in arguments:
+        sys.stdout.write(wire.failure(error, command=_command(arguments)))
+    else:
+        console.complain(error)
+    return error.exit_code
+
+
+def confess(error: Exception, arguments: list[str], status: int) -> int:
+    """Render a failure that nobody foresaw, with its traceback; return ``status``."""
+    sys.stderr.write("".join(traceback.format_exception(error)))
+    message = f"internal error: {type(error).__name__}: {error}"
+    if "--json" in arguments:
+        bug = EnvidError(message, hint="this is a bug in envid; please report it with the traceback on stderr")
+        bug.slug = "bug"
+        sys.stdout.write(wire.failure(bug, command=_command(arguments)))
+    else:
+        sys.stderr.write(f"envid: {message}\nhint: this is a bug in envid; please report it with the traceback above\n")
+    return status
+
+
+def _command(arguments: list[str]) -> str:
+    return next((argument for argument in arguments if not argument.startswith("-")), "envid")
