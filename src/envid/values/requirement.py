@@ -30,10 +30,10 @@ from envid.values.intent import Intent, LockSettings
 Reader = Callable[[str], bytes | None]
 """Returns the bytes of a file named by its POSIX path relative to the project; None when there is none."""
 
-SECRET_PARAMETERS: Final = frozenset(
-    "access_token auth authorization awsaccesskeyid key-pair-id password private_token secret sig signature token "
-    "x-amz-credential x-amz-security-token x-amz-signature x-goog-signature".split()
-)
+SECRET_PARAMETERS: Final = frozenset((
+    "access_token", "auth", "authorization", "awsaccesskeyid", "key-pair-id", "password", "private_token", "secret",
+    "sig", "signature", "token", "x-amz-credential", "x-amz-security-token", "x-amz-signature", "x-goog-signature",
+))  # fmt: skip
 """Query parameters that are a credential by another name (signed links), in lower case."""
 
 _ARCHIVE: Final = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -158,9 +158,9 @@ def canonical_inputs(
         inputs["requires-python"] = canonical_specifier(intent.requires_python, where="project.requires-python")
     if settings.exclude_newer is not None:
         inputs["exclude-newer"] = settings.exclude_newer
-    for name in ("sources", "uv"):
-        for value in _strings(getattr(uv, "sources" if name == "sources" else "other")):
-            refuse_credentials(value, where=f"tool.uv: `{_shown(value)}`") if "://" in value else None
+    for value in _strings((uv.sources, uv.other)):
+        if "://" in value:
+            refuse_credentials(value, where=f"tool.uv: `{_shown(value)}`")
     return {name: inputs[name] for name in sorted(inputs) if inputs[name] not in ([], "")}
 
 
@@ -188,24 +188,25 @@ class _Expansion:
     def walk(self, settings: LockSettings) -> Iterator[Asked]:
         yield from self.expand(self.intent.dependencies, "project", ())
         for name in settings.extras:
-            yield from self.extra(name, (), wanted_by=f"the lock {settings.name}")
+            yield from self.of_extra(name, (), wanted_by=f"the lock {settings.name}")
         for name in settings.groups:
-            yield from self.group(name, (), wanted_by=f"the lock {settings.name}")
+            yield from self.of_group(name, (), wanted_by=f"the lock {settings.name}")
 
     def expand(self, texts: Iterable[str], origin: str, seen: tuple[str, ...]) -> Iterator[Asked]:
+        own = NormalizedName(canonicalize_name(self.intent.name or ""))
         for text in texts:
             try:
                 item = canonical_requirement(text, origin=origin)
             except ConfigError as error:
                 raise type(error)(error.message, hint=error.hint, line=self.line(text)) from error
-            if self.intent.name is None or item.name != canonicalize_name(self.intent.name):
+            if item.name != own:
                 yield item
                 continue
             for extra in item.extras:
-                for inner in self.extra(extra, seen, wanted_by=f"`{text}`"):
+                for inner in self.of_extra(extra, seen, wanted_by=f"`{text}`"):
                     yield _under(inner, item.marker)
 
-    def extra(self, name: str, seen: tuple[str, ...], *, wanted_by: str) -> Iterator[Asked]:
+    def of_extra(self, name: str, seen: tuple[str, ...], *, wanted_by: str) -> Iterator[Asked]:
         wanted = canonicalize_name(name)
         known = {canonicalize_name(key): key for key in self.intent.extras}
         if wanted not in known:
@@ -216,7 +217,7 @@ class _Expansion:
             # An extra that reaches itself (`all = ["demo[all]"]`) adds nothing: not an error for any installer.
             yield from self.expand(self.intent.extras[known[wanted]], step, (*seen, step))
 
-    def group(self, name: str, seen: tuple[str, ...], *, wanted_by: str) -> Iterator[Asked]:
+    def of_group(self, name: str, seen: tuple[str, ...], *, wanted_by: str) -> Iterator[Asked]:
         wanted = canonicalize_name(name)
         known = {canonicalize_name(key): key for key in self.intent.groups}
         if len(known) != len(self.intent.groups):
@@ -227,7 +228,8 @@ class _Expansion:
         step = f"group {wanted}"
         if step in seen:
             way = " -> ".join(part.removeprefix("group ") for part in (*seen, step))
-            raise ConfigError(f"dependency groups include each other: {way}", hint="break the cycle", line=self.line(name))
+            problem = f"dependency groups include each other: {way}"
+            raise ConfigError(problem, hint="break the cycle", line=self.line(name))
         for entry in self.intent.groups[known[wanted]]:
             if isinstance(entry, str):
                 yield from self.expand((entry,), step, (*seen, step))
@@ -236,7 +238,7 @@ class _Expansion:
             if set(entry) != {"include-group"} or not isinstance(included, str):
                 problem = f"group {wanted} holds a table other than {{include-group = \"NAME\"}}"
                 raise ConfigError(problem, hint="see PEP 735", line=self.line(known[wanted]))
-            yield from self.group(included, (*seen, step), wanted_by=step)
+            yield from self.of_group(included, (*seen, step), wanted_by=step)
 
     def line(self, needle: str) -> int | None:
         """Return the first line that holds ``needle`` in quotes or as a key; None when it cannot be found."""
@@ -305,7 +307,8 @@ def _indexes(intent: Intent, settings: LockSettings) -> list[str]:
         alias = name.strip() if separator and "://" not in name else "(unnamed)"
         found.append(f"{alias} default" if number == 0 else alias)
     for table in intent.uv.indexes:
-        flags = [f"{key}={_plain(table[key])}" for key in sorted(table) if key not in _TRANSPORT and table[key] is not False]
+        said = (key for key in sorted(table) if key not in _TRANSPORT and table[key] is not False)
+        flags = [f"{key}={_plain(table[key])}" for key in said]
         found.append(" ".join([str(table.get("name", "(unnamed)")), *flags]))
     return found
 
@@ -324,7 +327,7 @@ def _strings(value: object) -> Iterator[str]:
     elif isinstance(value, Mapping):
         for inner in value.values():
             yield from _strings(inner)
-    elif isinstance(value, list):
+    elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from _strings(inner)
 
@@ -358,7 +361,8 @@ def _visit(name: str, path: str, read: Reader | None, found: dict[str, str], dep
     if path.endswith(_ARCHIVE):
         data = read(path)
         if data is None:
-            raise ConfigError(f"the local source of {name} cannot be read: {path}", hint="see [tool.uv.sources]", path=path)
+            problem = f"the local source of {name} cannot be read: {path}"
+            raise ConfigError(problem, hint="see [tool.uv.sources]", path=path)
         found[path] = f"{name} blake3 {blake3_hex(data)}"
         return
     where = posixpath.join(path, "pyproject.toml")
@@ -382,15 +386,14 @@ def _metadata(document: Mapping[str, Any], name: str, where: str) -> dict[str, o
     if not isinstance(project, dict) or not isinstance(dynamic, list) or "dependencies" in dynamic:
         raise DynamicMetadata(f"the dependencies of the local source {name} are only known by building it", path=where)
     optional = project.get("optional-dependencies", {})
-    tables = {"": project.get("dependencies", []), **(optional if isinstance(optional, dict) else {})}
-    if not all(isinstance(listed, list) and all(isinstance(item, str) for item in listed) for listed in tables.values()):
-        raise ConfigError(f"{where}: dependencies must be arrays of strings", path=where, hint="see PEP 621")
+    extras = optional if isinstance(optional, dict) else {}
+    for listed in (project.get("dependencies", []), *extras.values()):
+        if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+            raise ConfigError(f"{where}: dependencies must be arrays of strings", path=where, hint="see PEP 621")
     metadata: dict[str, object] = {
-        canonicalize_name(extra) if extra else "dependencies": _texts(listed, f"local {name}")
-        for extra, listed in sorted(tables.items())
-        if not extra
+        "dependencies": _texts(project.get("dependencies", []), f"local {name}"),
+        "extras": {canonicalize_name(extra): _texts(extras[extra], f"local {name}") for extra in extras},
     }
-    metadata["extras"] = {canonicalize_name(extra): _texts(tables[extra], f"local {name}") for extra in tables if extra}
     python = project.get("requires-python")
     if isinstance(python, str):
         metadata["requires-python"] = canonical_specifier(python, where=where)
