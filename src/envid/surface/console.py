@@ -49,7 +49,7 @@ def _findings(findings: Iterable[Finding], *, colour: bool) -> Iterable[str]:
             for item in items[:MAX_SHOWN]:
                 yield f"{_paint(severity, severity, colour)} {code}: {_sentence(item)}"
             if len(items) > MAX_SHOWN:
-                yield f"{_paint(severity, severity, colour)} {code}: and {len(items) - MAX_SHOWN} more (all with --json)"
+                yield f"{_paint(severity, severity, colour)} {code}: and {len(items) - MAX_SHOWN} more (see --json)"
             for hint in dict.fromkeys(item.hint for item in items if item.hint):
                 yield f"  {_paint('hint', 'hint', colour)}: {hint}"
 

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from envid.errors import IdentityError
 
-JSONValue = Union[None, bool, int, str, Sequence["JSONValue"], Mapping[str, "JSONValue"]]
+JSONValue = Union[None, bool, int, str, Sequence["JSONValue"], Mapping[str, "JSONValue"]]  # noqa: UP007 - the names in quotes cannot stand in X | Y
 
 MAX_INTEGER: Final = 2**53 - 1
 MAX_DEPTH: Final = 64
