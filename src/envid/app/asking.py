@@ -1,0 +1,43 @@
+"""What a lock of this project is asked for: the pure answer of ``values.requirement``, with files to read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from envid.app.workspace import Workspace, read_limited
+from envid.values.digest import JSONValue
+from envid.values.requirement import Asked, Reader, canonical_inputs, flatten
+
+MAX_LOCAL_BYTES: Final = 1024 * 1024 * 1024
+"""A local wheel beyond this is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Everything that can change one lock."""
+
+    asked: tuple[Asked, ...]
+    inputs: dict[str, JSONValue]
+    """For ``[tool.envid.inputs]``."""
+
+
+def question(ws: Workspace, name: str) -> Question:
+    """Return what the lock ``name`` is asked for now; raise ConfigError, CredentialInConfig, DynamicMetadata."""
+    settings = ws.intent.lock_settings(name)
+    return Question(
+        asked=flatten(ws.intent, settings, pyproject=ws.pyproject),
+        inputs=canonical_inputs(ws.intent, settings, read=reader(ws), pyproject=ws.pyproject),
+    )
+
+
+def reader(ws: Workspace) -> Reader:
+    """Return the function that reads a file named relative to the project, None when there is none."""
+
+    def read(path: str) -> bytes | None:
+        try:
+            return read_limited(ws.root / path, MAX_LOCAL_BYTES, missing=FileNotFoundError(path))
+        except FileNotFoundError:
+            return None
+
+    return read

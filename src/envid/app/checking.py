@@ -1,0 +1,89 @@
+"""``envid lock --check``: do the locks answer what pyproject.toml asks? Offline, nothing written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from envid.app.asking import question
+from envid.app.outcome import Outcome
+from envid.app.workspace import Workspace
+from envid.errors import DynamicMetadata, LockNotFound
+from envid.lock.freshness import Verdict, judge
+from envid.lock.pylock import parse
+from envid.values.artifact import Lock
+from envid.values.digest import JSONValue
+from envid.values.finding import Finding
+
+
+def check(ws: Workspace, *, name: str | None = None) -> Outcome:
+    """Return the verdict on the lock ``name``, or on every declared lock that exists.
+
+    The default lock is always asked for: when it is missing, that is a ``lock.missing`` finding; so is
+    any lock asked for by name. ``data``: ``{"locks": {NAME: {"verdict", "changes": [...]}}}``.
+    Raises ConfigError, InvalidLock and the other errors of a lock that cannot be read.
+    """
+    names = [name] if name is not None else sorted(ws.intent.settings.locks, key=lambda one: (one != "default", one))
+    findings: list[Finding] = []
+    lines: list[str] = []
+    locks: dict[str, JSONValue] = {}
+    for one in names:
+        shown = ws.lock_path(one).relative_to(ws.root).as_posix()
+        try:
+            data = ws.read_lock(one)
+        except LockNotFound:
+            if name is None and one != "default":
+                continue
+            findings.append(_missing(shown))
+            locks[one] = {"verdict": "missing", "changes": []}
+            lines.append(f"missing: {shown}")
+            continue
+        lock = parse(data, path=shown)
+        verdict = verdict_of(ws, one, lock, data)
+        locks[one] = {"verdict": verdict.state, "changes": [_change(finding) for finding in verdict.findings]}
+        lines.append(_line(ws, verdict, lock, shown))
+        # Two locks may be stale for the same reason: say which one a sentence is about.
+        lead = f"{shown}: " if len(names) > 1 else ""
+        findings += (replace(item, message=lead + item.message) for item in verdict.findings)
+    return Outcome(command="lock", answer="\n".join(lines), data={"locks": locks}, findings=tuple(findings))
+
+
+def verdict_of(ws: Workspace, name: str, lock: Lock, data: bytes) -> Verdict:
+    """Return the verdict on one lock that was read; metadata that only a build would tell makes it undecidable."""
+    try:
+        asked = question(ws, name)
+    except DynamicMetadata as error:
+        finding = Finding(
+            code="lock.undecidable", severity="error", subject="pyproject.toml", path="pyproject.toml",
+            message=error.message, hint=error.hint,
+        )  # fmt: skip
+        return Verdict(state="undecidable", findings=(finding,))
+    return judge(lock, data, inputs=asked.inputs, asked=asked.asked, targets=ws.intent.settings.targets)
+
+
+def _missing(shown: str) -> Finding:
+    return Finding(
+        code="lock.missing", severity="error", subject="lock", path=shown,
+        message=f"there is no {shown}", hint="run `envid lock`",
+    )  # fmt: skip
+
+
+def _line(ws: Workspace, verdict: Verdict, lock: Lock, shown: str) -> str:
+    if verdict.state == "fresh":
+        size = f"{_count(len(lock.distributions), 'distribution')}"
+        targets = ws.intent.settings.targets
+        reach = _count(len(targets), "target") if targets else "every platform"
+        return f"fresh: {shown} answers pyproject.toml ({size}, {reach})"
+    if verdict.state == "stale":
+        return f"stale: {shown} does not answer pyproject.toml"
+    return f"undecidable: whether {shown} answers pyproject.toml cannot be told offline"
+
+
+def _change(finding: Finding) -> JSONValue:
+    return {
+        "code": finding.code, "input": finding.subject, "old": finding.actual, "new": finding.expected,
+        "message": finding.message,
+    }  # fmt: skip
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
