@@ -18,7 +18,7 @@ _PLAIN: Final = re.compile(
     r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*"
     r"(?:(?:a|b|rc)(?:0|[1-9][0-9]*))?(?:\.post(?:0|[1-9][0-9]*))?(?:\.dev(?:0|[1-9][0-9]*))?"
 )
-_TRAILING_ZEROS: Final = re.compile(r"(?:\.0)+(?=$|a|b|rc|\.post|\.dev|\+)")
+_TRAILING_ZEROS: Final = re.compile(r"(?:\.0)+(?=$|a|b|rc|\.post|\.dev)")
 _SEPARATORS: Final = re.compile(r"[-_.]+")
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
@@ -26,7 +26,14 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _RELEASE: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _WORD: Final = re.compile(r"[a-z0-9_]+")
 _USERINFO: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]*@", re.IGNORECASE)
-_SECRET_NAME: Final = re.compile(r"(?:^|[-_.])(?:api-?key|auth|credentials?|pass(?:wd|word|phrase)?|private-?key|pwd|secrets?|tokens?)(?:$|[-_.])")
+_SECRET_NAME: Final = re.compile(
+    r"(?:^|-)(?:api-?key|auth|credentials?|pass(?:wd|word|phrase)|private-?key|pwd|secrets?|tokens?)(?:$|-)"
+)
+_SECRET_TEXT: Final = re.compile(
+    r"gh[opsru]_[A-Za-z0-9]{20}|github_pat_\w{20}|glpat-[\w-]{16}|pypi-Ag[\w-]{20}|xox[abprs]-[\w-]{10}"
+    r"|AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+_CAMEL: Final = re.compile(r"([a-z0-9])([A-Z])")
 
 OSES: Final = ("linux", "macos", "windows")
 LIBCS: Final = ("glibc", "musl", "macos", "windows")
@@ -59,9 +66,10 @@ def normal_version(text: str) -> str:
     from packaging.version import InvalidVersion, Version
 
     try:
-        return _TRAILING_ZEROS.sub("", str(Version(text)), count=1)
+        public, plus, local = str(Version(text)).partition("+")
     except InvalidVersion:
         raise IdentityUnknown(f"`{ascii(text[:80])[1:-1]}` is not a version (PEP 440)") from None
+    return f"{_TRAILING_ZEROS.sub('', public)}{plus}{local}"
 
 
 def python(*, implementation: str, version: tuple[int, int], abi: str) -> JSONValue:
@@ -80,7 +88,7 @@ def python_build(
     if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+(?:(?:a|b|rc)[0-9]+)?\+?", version):
         raise IdentityUnknown(f"`{ascii(version)[1:-1]}` is not the full version of an interpreter")
     if pointer_bits not in (32, 64) or byteorder not in ("little", "big"):
-        raise IdentityUnknown(f"an interpreter of {pointer_bits} bits and {byteorder} byte order is not one envid knows")
+        raise IdentityUnknown(f"envid knows no interpreter of {pointer_bits} bits and {byteorder} byte order")
     return {
         "byteorder": byteorder, "debug": debug, "free_threaded": free_threaded, "pointer_bits": pointer_bits,
         "soabi": _text(soabi, "SOABI"), "version": version,
@@ -209,16 +217,16 @@ def salt(text: str) -> JSONValue:
 
 
 def refuse_secrets(value: JSONValue, where: str) -> None:
-    """Raise CredentialInConfig for a URL with user information, or a member named like a credential, in ``value``.
+    """Raise CredentialInConfig for a credential in ``value``: in a URL, as a well-known token, or by a member's name.
 
     The name of the place is told, never the text.
     """
     if isinstance(value, str):
-        if _USERINFO.search(value):
-            raise CredentialInConfig(f"{where} holds a URL with a credential, which must not enter an identity")
+        if _USERINFO.search(value) or _SECRET_TEXT.search(value):
+            raise CredentialInConfig(f"{where} holds a credential, which must not enter an identity")
     elif isinstance(value, Mapping):
         for name, item in value.items():
-            if _SECRET_NAME.search(name.lower()):
+            if _SECRET_NAME.search(_CAMEL.sub(r"\1-\2", name).lower().replace("_", "-").replace(".", "-")):
                 raise CredentialInConfig(f"{where}.{name} is named like a credential, which must not enter an identity")
             refuse_secrets(item, f"{where}.{name}")
     elif isinstance(value, (list, tuple)):
