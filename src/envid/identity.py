@@ -148,11 +148,12 @@ def document(identity: Identity) -> bytes:
 def parse_document(data: bytes) -> Identity:
     """Return the identity in ``data``; raise UnsupportedSchema, NotCanonical."""
     value = parse_canonical(data)
-    if not isinstance(value, Mapping) or not isinstance(value.get("schema"), str):
+    schema = value.get("schema") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or not isinstance(schema, str):
         raise UnsupportedSchema("not an identity document: there is no schema", hint="`envid identity` writes one")
-    if value["schema"] != SCHEMA:
+    if schema != SCHEMA:
         raise UnsupportedSchema(
-            f"the schema is `{ascii(value['schema'][:80])[1:-1]}`, and this envid reads {SCHEMA}",
+            f"the schema is `{ascii(schema[:80])[1:-1]}`, and this envid reads {SCHEMA}",
             hint="use the envid that wrote it",
         )
     layer, components = value.get("layer"), value.get("components")
