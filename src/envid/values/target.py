@@ -16,7 +16,7 @@ from envid.errors import InvalidTarget
 from envid.values.interpreter import Interpreter
 
 _SHORT: Final = re.compile(r"(cp|pp)3(\d{1,2})(t?)(d?)")
-_VERSION: Final = r"3\.(\d{1,2})(?:\.(\d{1,3}(?:(?:a|b|rc)\d{1,2})?\+?))?"
+_VERSION: Final = r"3\.(\d{1,2})(?:\.((?:0|[1-9]\d{0,2})(?:(?:a|b|rc)\d{1,2})?\+?))?"
 _LONG: Final = re.compile(rf"(cp|pp|cpython|pypy|){_VERSION}(t?)(d?)")
 _PLATFORM: Final = re.compile(
     r"(?P<manylinux>manylinux_(\d{1,2})_(\d{1,3})_(?P<glibc_arch>[a-z0-9_]+))"
@@ -25,17 +25,16 @@ _PLATFORM: Final = re.compile(
     r"|(?P<windows>win_amd64|win_arm64|win32)"
 )
 _LEGACY: Final = {"manylinux2014": "manylinux_2_17", "manylinux2010": "manylinux_2_12", "manylinux1": "manylinux_2_5"}
-_LEGACY_TAGS: Final = {(2, 17): "manylinux2014", (2, 12): "manylinux2010", (2, 5): "manylinux1"}
-_LINUX_ARCHES: Final = frozenset({"x86_64", "i686", "aarch64", "armv7l", "ppc64", "ppc64le", "s390x", "loongarch64", "riscv64"})
+_LEGACY_TAGS: Final = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+_LINUX_ARCHES: Final = frozenset(
+    {"x86_64", "i686", "aarch64", "armv7l", "ppc64", "ppc64le", "s390x", "loongarch64", "riscv64"}
+)
 _WINDOWS: Final = {"win_amd64": ("AMD64", "x86_64"), "win_arm64": ("ARM64", "aarch64"), "win32": ("x86", "i686")}
 _ARCH_OF_MAC: Final = {"arm64": "aarch64", "x86_64": "x86_64"}
 _PYPY_ABI: Final = "pp73"
 """The extension ABI of every PyPy since 7.3, that is of every PyPy 3.7 and later."""
 
 OLDEST_MINOR: Final = 8
-LAST_GLIBC_MINOR: Final = 50
-"""As in packaging: how many minor releases below a major glibc release to assume (there is none yet)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -142,10 +141,9 @@ def _shown(text: str) -> str:
 def _parse(python: str, platform: str, shown: str) -> Target:
     if found := _SHORT.fullmatch(python):
         prefix, minor, threaded, debug = found.groups()
-        patch = None
+        micro: str | None = None
     elif found := _LONG.fullmatch(python):
         prefix, minor, micro, threaded, debug = found.groups()
-        patch = None if micro is None else f"3.{int(minor)}.{micro}"
     else:
         raise InvalidTarget(f"`{shown}`: `{_shown(python)}` is not a Python such as cp312, cp313t or 3.12.7")
     implementation = "pypy" if prefix in ("pp", "pypy") else "cpython"
@@ -157,6 +155,7 @@ def _parse(python: str, platform: str, shown: str) -> Target:
         raise InvalidTarget(f"`{shown}`: free-threaded builds begin with Python 3.13")
     if len(minor) > 1 and minor.startswith("0"):
         raise InvalidTarget(f"`{shown}`: the minor release is written without leading zero")
+    patch = None if micro is None else f"3.{int(minor)}.{micro}"
     return _make(implementation, (3, int(minor)), patch, threaded + debug, _platform(platform, shown))
 
 
@@ -178,7 +177,8 @@ def _platform(text: str, shown: str) -> str:
     found = _PLATFORM.fullmatch(text) if text.isascii() else None
     if found is None:
         raise InvalidTarget(f"`{shown}`: `{_shown(text)}` is not a platform envid knows")
-    if arch := found["glibc_arch"] or found["musl_arch"]:
+    if found["manylinux"] or found["musllinux"]:
+        arch = found["glibc_arch"] or found["musl_arch"]
         if arch not in _LINUX_ARCHES:
             raise InvalidTarget(f"`{shown}`: `{_shown(arch)}` is not an architecture envid knows")
         family, major, minor, _ = text.split("_", 3)
@@ -236,13 +236,73 @@ def marker_environment(target: Target) -> Mapping[str, str]:
 
 @lru_cache(maxsize=64)
 def tags(target: Target) -> tuple[str, ...]:
-    """Return every wheel tag that ``target`` accepts, most specific first, lower case (PEP 425, docs/targets.md)."""
-    raise NotImplementedError
+    """Return every wheel tag that ``target`` accepts, most specific first, lower case (PEP 425, docs/targets.md).
+
+    No tag occurs twice; the first occurrence of packaging's order is kept.
+    """
+    platforms = platform_tags(target)
+    minor = target.python[1]
+    own = target.python_tag
+    heads: list[str] = []
+    if target.implementation == "cpython":
+        stable = "abi3t" if target.free_threaded else "abi3"
+        # A debug build also loads extension modules of the normal build of the same release (since 3.8).
+        abis = [target.abi, target.abi.removesuffix("d")] if target.debug else [target.abi]
+        heads += [f"{own}-{abi}" for abi in (*abis, stable, "none")]
+        heads += [f"cp3{older}-{stable}" for older in range(minor - 1, 1, -1)]
+        pure = own
+    else:
+        heads += [f"{own}-{target.abi}", f"{own}-none"]
+        pure = "pp3"
+    versions = [f"py3{minor}", "py3", *(f"py3{older}" for older in range(minor - 1, -1, -1))]
+    heads += [f"{version}-none" for version in versions]
+    found = [f"{head}-{platform}" for head in heads for platform in platforms]
+    found.append(f"{pure}-none-any")
+    found += [f"{version}-none-any" for version in versions]
+    return tuple(dict.fromkeys(found))
+
+
+@lru_cache(maxsize=64)
+def tag_ranks(target: Target) -> Mapping[str, int]:
+    """Return the position of every tag of ``tags(target)``; lower is better."""
+    return {tag: rank for rank, tag in enumerate(tags(target))}
 
 
 def platform_tags(target: Target) -> tuple[str, ...]:
     """Return the platform part of the tags, most specific first, without ``any``."""
-    raise NotImplementedError
+    version = target.libc_version
+    if version is None:
+        return (target.platform,)
+    if target.libc == "glibc":
+        return _manylinux(version[1], target.arch)
+    if target.libc == "musl":
+        return tuple(f"musllinux_{version[0]}_{minor}_{target.arch}" for minor in range(version[1], -1, -1))
+    return _macos(version, target.arch)
+
+
+def _manylinux(minor: int, arch: str) -> tuple[str, ...]:
+    # PEP 600: nothing is promised below glibc 2.17, but for the two architectures of manylinux1.
+    oldest = 5 if arch in ("x86_64", "i686") else 17
+    result = []
+    for step in range(minor, oldest - 1, -1):
+        result.append(f"manylinux_2_{step}_{arch}")
+        if legacy := _LEGACY_TAGS.get(step):
+            result.append(f"{legacy}_{arch}")
+    return tuple(result)
+
+
+def _macos(version: tuple[int, int], arch: str) -> tuple[str, ...]:
+    own: tuple[str, ...] = ("arm64", "universal2")
+    if arch == "x86_64":
+        own = ("x86_64", "intel", "fat64", "fat3", "universal2", "universal")
+    if version[0] == 10:
+        steps = [(10, minor, own) for minor in range(version[1], 3, -1)]
+    else:
+        # From 11 on the minor release says nothing; 10.x universal2 wheels hold code for arm64 too.
+        before = own if arch == "x86_64" else ("universal2",)
+        steps = [(major, 0, own) for major in range(version[0], 10, -1)]
+        steps += [(10, minor, before) for minor in range(16, 3, -1)]
+    return tuple(f"macosx_{major}_{minor}_{binary}" for major, minor, formats in steps for binary in formats)
 
 
 def fits(target: Target, interpreter: Interpreter) -> tuple[str, ...]:
@@ -251,4 +311,39 @@ def fits(target: Target, interpreter: Interpreter) -> tuple[str, ...]:
     Interpreter, ABI, OS and architecture must be equal, glibc, musl or macOS at least the version
     demanded, and the patch release equal where the target names one.
     """
-    raise NotImplementedError
+    host = host_target(interpreter)
+    reasons = []
+    if (host.implementation, host.python) != (target.implementation, target.python):
+        reasons.append(f"the interpreter is {_python_words(host)}, the target wants {_python_words(target)}")
+    elif host.abi != target.abi:
+        reasons.append(f"the interpreter's ABI is {host.abi}, the target wants {target.abi}")
+    elif target.patch is not None and host.patch != target.patch:
+        reasons.append(f"the interpreter is {_python_words(host)}, the target wants exactly {target.patch}")
+    if host.os != target.os:
+        reasons.append(f"the host runs {host.os}, the target wants {target.os}")
+    elif host.libc != target.libc:
+        reasons.append(f"the host's libc is {host.libc}, the target wants {target.libc}")
+    elif _older(host, target):
+        reasons.append(f"the host has {_libc_words(host)}, the target wants {_libc_words(target)} or later")
+    if host.arch != target.arch:
+        reasons.append(f"the host's architecture is {host.arch}, the target wants {target.arch}")
+    return tuple(reasons)
+
+
+def _older(host: Target, target: Target) -> bool:
+    if host.libc_version is None or target.libc_version is None:
+        return False
+    # A musl of another major release is another ABI (PEP 656), so newer does not help there.
+    if host.libc == "musl" and host.libc_version[0] != target.libc_version[0]:
+        return True
+    return host.libc_version < target.libc_version
+
+
+def _python_words(target: Target) -> str:
+    name = "CPython" if target.implementation == "cpython" else "PyPy"
+    return f"{name} {target.patch or f'{target.python[0]}.{target.python[1]}'}"
+
+
+def _libc_words(target: Target) -> str:
+    version = target.libc_version or ()
+    return f"{'macOS' if target.libc == 'macos' else target.libc} {'.'.join(map(str, version))}"

@@ -2,8 +2,132 @@
 
 from __future__ import annotations
 
-from envid.values.artifact import Resolution
-from envid.values.target import Target
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import Final
+
+from envid.values.artifact import NormalizedName, Resolution
+from envid.values.target import Target, platform_tags, tag_ranks
+
+_WHEEL: Final = re.compile(
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._]*[A-Za-z0-9])?)-(?P<version>[A-Za-z0-9._+!]+)(?:-(?P<build>[0-9][^-/\\]*))?"
+    r"-(?P<python>[A-Za-z0-9_.]+)-(?P<abi>[A-Za-z0-9_.]+)-(?P<platform>[A-Za-z0-9_.]+)\.whl"
+)
+_RUNS: Final = re.compile(r"[-_.]+")
+_RELEASE: Final = re.compile(r"\d+(?:\.\d+)*")
+MAX_TAGS: Final = 1024
+"""A compressed tag set beyond this is no honest file name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelName:
+    """The parts of a wheel's file name (binary distribution format, "File name convention")."""
+
+    name: NormalizedName
+    version: str
+    """As spelled."""
+    build: tuple[int, str]
+    """``(0, "")`` without a build number, which sorts first."""
+    pythons: tuple[str, ...]
+    abis: tuple[str, ...]
+    platforms: tuple[str, ...]
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple("-".join(parts) for parts in product(self.pythons, self.abis, self.platforms))
+
+
+def normalize_name(text: str) -> NormalizedName:
+    """Return ``text`` in the normal form of PEP 503."""
+    return NormalizedName(_RUNS.sub("-", text).lower())
+
+
+@lru_cache(maxsize=8192)
+def parse_wheel_name(filename: str) -> WheelName | None:
+    """Return the parts of ``filename``, or None when it is not the name of a wheel."""
+    found = _WHEEL.fullmatch(filename)
+    if found is None:
+        return None
+    build = (0, "")
+    if text := found["build"]:
+        digits = re.match(r"[0-9]+", text)
+        end = digits.end() if digits else 0
+        build = (int(text[:end][:18]), text[end:])
+    pythons, abis, platforms = (tuple(found[part].lower().split(".")) for part in ("python", "abi", "platform"))
+    if "" in (*pythons, *abis, *platforms) or len(pythons) * len(abis) * len(platforms) > MAX_TAGS:
+        return None
+    return WheelName(
+        name=normalize_name(found["name"]), version=found["version"], build=build,
+        pythons=pythons, abis=abis, platforms=platforms,
+    )  # fmt: skip
+
+
+def same_version(one: str, other: str) -> bool:
+    """Return whether two spellings are one version (``1.0`` and ``1.0.0``); False when either is none."""
+    if one == other:
+        return True
+    if _RELEASE.fullmatch(one) and _RELEASE.fullmatch(other):
+        return _release(one) == _release(other)
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return False
+
+
+def _release(text: str) -> tuple[int, ...]:
+    parts = [int(part) for part in text.split(".")]
+    while len(parts) > 1 and parts[-1] == 0:
+        parts.pop()
+    return tuple(parts)
+
+
+def rank(filename: str, ranks: Mapping[str, int]) -> int | None:
+    """Return the best position among ``ranks`` (``tag_ranks(target)``) of a wheel's tags; None: it cannot be used."""
+    head, _, tail = filename[:-4].rpartition("-")
+    if "." not in tail:
+        # One platform is nine wheels in ten; this half is what the cost of a cold key is made of.
+        single = ranks.get("-".join((*head.rsplit("-", 2)[-2:], tail)))
+        if single is not None:
+            return single
+    parsed = parse_wheel_name(filename)
+    if parsed is None:
+        return None
+    return min((ranks[tag] for tag in parsed.tags if tag in ranks), default=None)
+
+
+def best_wheel(filenames: list[str], target: Target) -> str | None:
+    """Return the wheel that ``target`` takes: the best tag, then the highest build number, then the first name."""
+    ranks = tag_ranks(target)
+    usable = [(position, filename) for filename in filenames if (position := rank(filename, ranks)) is not None]
+    if not usable:
+        return None
+    best = min(position for position, _ in usable)
+    equal = sorted(filename for position, filename in usable if position == best)
+    if len(equal) == 1:
+        return equal[0]
+    highest = max(_build(filename) for filename in equal)
+    return next(filename for filename in equal if _build(filename) == highest)
+
+
+def _build(filename: str) -> tuple[int, str]:
+    parsed = parse_wheel_name(filename)
+    return parsed.build if parsed else (0, "")
+
+
+def is_pure(filename: str) -> bool:
+    """Return whether a wheel runs on every platform."""
+    return filename.endswith("-any.whl")
+
+
+def is_stable_abi(filename: str, target: Target) -> bool:
+    """Return whether ``target`` takes this wheel by a stable ABI (``abi3``, ``abi3t``) and not by its own."""
+    parsed = parse_wheel_name(filename)
+    return parsed is not None and target.abi not in parsed.abis and bool({"abi3", "abi3t"} & {*parsed.abis})
 
 
 def platform_floor(resolution: Resolution, target: Target) -> dict[str, str | None] | None:
@@ -13,4 +137,33 @@ def platform_floor(resolution: Resolution, target: Target) -> dict[str, str | No
     version); None when every selected wheel is pure. Sdists and sources are not looked at: what
     is built here runs on the exact host version, which only the caller knows.
     """
-    raise NotImplementedError
+    return wheels_floor([s.artifact.filename for s in resolution.selected if s.artifact and s.artifact.kind == "wheel"], target)
+
+
+def wheels_floor(filenames: list[str], target: Target) -> dict[str, str | None] | None:
+    """Return ``platform_floor`` of the wheels ``filenames``, all of which ``target`` can use."""
+    usable = {*platform_tags(target)}
+    native = [parsed for filename in filenames if not is_pure(filename) and (parsed := parse_wheel_name(filename))]
+    if not native:
+        return None
+    if target.libc_version is None:
+        return {"family": target.libc, "version": None}
+    floors = [min(_version(tag, target) for tag in wheel.platforms if tag in usable) for wheel in native
+              if usable.intersection(wheel.platforms)]  # fmt: skip
+    if not floors:
+        return None
+    major, minor = max(floors)
+    return {"family": target.libc, "version": f"{major}.{minor}"}
+
+
+_LEGACY: Final = {"manylinux2014": (2, 17), "manylinux2010": (2, 12), "manylinux1": (2, 5)}
+
+
+def _version(tag: str, target: Target) -> tuple[int, int]:
+    head, _, rest = tag.partition("_")
+    if head in _LEGACY:
+        return _LEGACY[head]
+    major, minor = rest.split("_", 2)[:2]
+    version = (int(major), int(minor))
+    # The arm64 half of a universal2 wheel runs from 11.0 on, whatever its x86_64 half is tagged with.
+    return max(version, (11, 0)) if target.libc == "macos" and target.arch == "aarch64" else version
