@@ -61,6 +61,57 @@ def replacing(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterato
         raise
 
 
+@contextlib.contextmanager
+def resumable(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """Yield a stream at the end of what an earlier try left of ``path``, which it becomes when the block ends well.
+
+    When the block fails, what was written stays for the next try (nothing stays of an empty file).
+    While another process works on the same file, the stream is a private one that starts empty.
+    Raises WriteFailed.
+    """
+    import fcntl
+
+    make_directory(path.parent)
+    private = False
+    temporary = os.path.join(path.parent, f".{path.name[:200]}.part")
+    try:
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The holder before us may have renamed it to its end between our open and our lock.
+            stale = not os.path.samestat(os.fstat(handle), os.lstat(temporary))
+        except (BlockingIOError, FileNotFoundError):
+            stale = True
+        if stale:
+            os.close(handle)
+            private = True
+            temporary = os.path.join(path.parent, f".{path.name[:200]}.{os.urandom(6).hex()}.part")
+            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _NOFOLLOW, 0o600)
+    except OSError as error:
+        raise WriteFailed(f"cannot write {path}: {error.strerror}", path=str(path)) from error
+    stream = os.fdopen(handle, "r+b")
+    try:
+        stream.seek(0, os.SEEK_END)
+        yield stream
+        stream.flush()
+        os.fchmod(handle, mode)
+        os.fsync(handle)
+        os.replace(temporary, path)
+    except BaseException as error:
+        # Closing flushes, which fails again on a full disk.
+        with contextlib.suppress(OSError):
+            stream.flush()
+        # On a full disk the first part is only in the way.
+        if private or isinstance(error, OSError) or os.fstat(handle).st_size == 0:
+            _discard(temporary)
+        if isinstance(error, OSError):
+            raise WriteFailed(f"cannot write {path}: {error.strerror}", path=str(path)) from error
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            stream.close()
+
+
 def _discard(path: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)

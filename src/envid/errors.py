@@ -284,6 +284,13 @@ class InvalidEnvironment(ToolchainError):
     hint = "remove it and run `envid sync`"
 
 
+class GitNotFound(ToolchainError):
+    """A git revision was asked for and there is no git."""
+
+    slug = "toolchain.git"
+    hint = "install git, or compare files"
+
+
 class InstallFailed(ToolchainError):
     """The installer failed; the environment is as it was before."""
 
@@ -311,6 +318,13 @@ class Unreachable(NetworkError):
     """The index could not be reached, or did not serve what the lock names."""
 
     slug = "network.unreachable"
+
+
+class InvalidIndexPage(NetworkError):
+    """An index answered with something that is not a project page."""
+
+    slug = "network.page"
+    hint = "check the URL of the index: it should end in /simple/ or the like"
 
 
 # --- 10: backend ------------------------------------------------------------------------
