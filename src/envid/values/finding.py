@@ -32,12 +32,7 @@ CODES: Final[dict[str, str]] = {
     "wheelhouse.missing": "an artifact of the lock is not in the wheelhouse",
     "wheelhouse.corrupt": "a file in the wheelhouse is not what the lock names",
     "wheelhouse.extra": "a file in the wheelhouse that the lock does not name",
-    "diff.added": "a distribution that only the newer lock has",
-    "diff.removed": "a distribution that only the older lock has",
-    "diff.version": "another version",
-    "diff.artifact": "other artifacts of the same version",
     "diff.rehashed": "the same file name of the same version with another hash",
-    "diff.marker": "another marker",
     "diff.source": "another source",
 }
 """Every finding code and its meaning; the documentation is generated from it."""
