@@ -27,7 +27,7 @@ def main() -> int:
         ]  # fmt: skip
         commands = {"uv pip compile": uv, "envid lock": [envid, "lock", "--quiet"]}
 
-        def forget(name: str) -> None:
+        def forget(_: str) -> None:
             # Both from nothing: an existing output is a set of preferences, and less work.
             out.unlink(missing_ok=True)
             shutil.rmtree(directory / "lockfiles", ignore_errors=True)

@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument("--lock", default="default", help="the lock to install (default: default)")
     parser.add_argument("--editable", action="store_true", help="install envid itself as an editable")
     options = parser.parse_args()
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this is what a too old Python runs first
         sys.exit(f"envid needs Python 3.11 or newer; this is {sys.version.split()[0]} (set PYTHON to another)")
     lock = ROOT / "lockfiles" / ("pylock.toml" if options.lock == "default" else f"pylock.{options.lock}.toml")
     scripts = options.venv / ("Scripts" if os.name == "nt" else "bin")

@@ -1,4 +1,4 @@
-"""Fail unless every branch of the pure floors is covered: errors, values, identity (design: decisions are tested whole)."""
+"""Fail unless every branch of the pure floors is covered: errors, values, identity."""
 
 from __future__ import annotations
 
