@@ -11,6 +11,7 @@ import hashlib
 import html
 import json
 import re
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,8 @@ class Behaviour:
     """File name to the number of bytes after which the connection is dropped; the length promised stays whole."""
     replaced: Mapping[str, bytes] = field(default_factory=dict)
     """File name to other bytes than those whose hash the pages give."""
+    redirects: Mapping[str, str] = field(default_factory=dict)
+    """Regular expression over the path, to the URL it is redirected to."""
     gate: threading.Event | None = None
     """When set, file downloads wait for this event (at most 30 seconds)."""
 
@@ -71,6 +74,8 @@ class Request:
     range: str | None
     accept: str
     authorised: bool
+    credential: str | None = None
+    """The Authorization header as sent."""
 
 
 class IndexServer:
@@ -80,8 +85,7 @@ class IndexServer:
         self.folder = folder
         self.behaviour = behaviour
         self.requests: list[Request] = []
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._http.daemon_threads = True
+        self._http = _Http(("127.0.0.1", 0), _handler(self))
         self.host = f"127.0.0.1:{self._http.server_port}"
         self.url = f"http://{self.host}/simple/"
         self._digests: dict[tuple[str, int, int], str] = {}
@@ -131,6 +135,15 @@ class IndexServer:
         """Stop answering and close the socket."""
         self._http.shutdown()
         self._http.server_close()
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that went away: some tests make them."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -190,6 +203,7 @@ def _handler(server: IndexServer) -> type[BaseHTTPRequestHandler]:
                 Request(
                     method=method, path=path, range=self.headers.get("Range"),
                     accept=self.headers.get("Accept", ""), authorised=authorised,
+                    credential=self.headers.get("Authorization"),
                 )
             )  # fmt: skip
             if not authorised:
@@ -201,6 +215,9 @@ def _handler(server: IndexServer) -> type[BaseHTTPRequestHandler]:
             for pattern, status in how.statuses.items():
                 if re.search(pattern, path):
                     return self.send(status, b"no", "text/plain", {})
+            for pattern, there in how.redirects.items():
+                if re.search(pattern, path):
+                    return self.send(302, b"", "text/plain", {"Location": there})
             if path.startswith("/simple/"):
                 return self.page(path)
             if path.startswith("/files/"):
