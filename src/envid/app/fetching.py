@@ -2,20 +2,128 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
+from envid import atomic
+from envid.app.network import access_of, indexes_of, places_of
 from envid.app.workspace import Workspace
-from envid.values.artifact import Artifact, Sha256
+from envid.errors import DigestMismatch
+from envid.installed.wheel import read_contents
+from envid.lock.download import Request, download
+from envid.store import contents as known_contents
+from envid.store.wheels import artifact_path, file_sha256
+from envid.values.artifact import Artifact, NormalizedName, Sha256
 from envid.values.progress import SILENT, Progress
+
+_SDIST: Final = re.compile(r"(?P<name>.+)-[^-]+?\.(tar\.gz|zip|tar\.bz2|tar\.xz|tgz)")
 
 
 def fetch_artifacts(
     workspace: Workspace, artifacts: Iterable[Artifact], *, name: str = "default", progress: Progress = SILENT
 ) -> Mapping[Sha256, Path]:
-    """Return a local file for each artifact, its bytes held to the sha256, contents of wheels saved in the store.
+    """Return a local file for each artifact, its bytes held to the sha256 in this very call.
 
-    ``name`` is the lock they come from (for relative paths). Raises Offline naming what is missing,
-    Unreachable, DigestMismatch, InvalidWheel.
+    A file at the artifact's ``path`` (relative to the lock ``name``) is used as it is; the others come
+    from envid's store, or are fetched into it. The contents of every wheel are known to
+    ``store.contents`` afterwards. Raises Offline naming what is missing, Unreachable,
+    InvalidIndexPage, DigestMismatch, InvalidWheel, UnsafePath, TooLarge, ConfigError, WriteFailed.
     """
-    raise NotImplementedError
+    wanted = {artifact.sha256: artifact for artifact in artifacts}
+    found, missing = local_files(workspace, wanted.values(), name=name, progress=progress)
+    fetch_missing(workspace, missing, name=name, progress=progress)
+    for artifact in missing:
+        found[artifact.sha256] = artifact_path(workspace.cache, artifact.sha256, artifact.filename)
+    learn_contents(workspace, ((wanted[sha256], path) for sha256, path in found.items()))
+    return found
+
+
+def local_files(
+    workspace: Workspace, artifacts: Iterable[Artifact], *, name: str = "default", progress: Progress = SILENT
+) -> tuple[dict[Sha256, Path], list[Artifact]]:
+    """Return the artifacts that are on this machine with the right bytes, and those that are not.
+
+    Raises DigestMismatch for a file in the wheelhouse whose bytes are wrong; a wrong file in
+    envid's own store is removed instead.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    listed = list(artifacts)
+    folder = workspace.lock_path(name).parent
+    found: dict[Sha256, Path] = {}
+    missing: list[Artifact] = []
+    progress.begin("Checking files", len(listed), "files")
+    try:
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            for artifact, path in pool.map(lambda artifact: (artifact, _on_disk(workspace, artifact, folder)), listed):
+                if path is None:
+                    missing.append(artifact)
+                else:
+                    found[artifact.sha256] = path
+                progress.advance(1)
+    finally:
+        progress.end()
+    return found, missing
+
+
+def _on_disk(workspace: Workspace, artifact: Artifact, folder: Path) -> Path | None:
+    if artifact.path is not None:
+        beside = folder / artifact.path
+        actual = file_sha256(beside)
+        if actual == artifact.sha256:
+            return beside
+        if actual is not None:
+            raise DigestMismatch(
+                f"{beside} is not the file in the lock: sha256 {actual}, not {artifact.sha256}",
+                file=artifact.filename, path=str(beside), expected=artifact.sha256, actual=actual,
+            )  # fmt: skip
+    kept = artifact_path(workspace.cache, artifact.sha256, artifact.filename)
+    actual = file_sha256(kept)
+    if actual is not None and actual != artifact.sha256:
+        atomic.remove_file(kept)
+        return None
+    return kept if actual is not None else None
+
+
+def fetch_missing(
+    workspace: Workspace, artifacts: Iterable[Artifact], *, name: str = "default", progress: Progress = SILENT
+) -> int:
+    """Fetch artifacts into envid's store; return the number of bytes that came. Raises as ``fetch_artifacts``."""
+    listed = list(artifacts)
+    if not listed:
+        return 0
+    indexes = indexes_of(workspace, name)
+    requests = [
+        Request(
+            filename=artifact.filename,
+            sha256=artifact.sha256,
+            project=project_of(artifact.filename),
+            destination=artifact_path(workspace.cache, artifact.sha256, artifact.filename),
+            url=artifact.url,
+            size=artifact.size,
+        )
+        for artifact in listed
+    ]
+    return download(
+        requests,
+        access=access_of(workspace, indexes),
+        indexes=lambda: places_of(indexes),
+        progress=progress,
+    )
+
+
+def learn_contents(workspace: Workspace, files: Iterable[tuple[Artifact, Path]]) -> None:
+    """Take the contents of each wheel that ``store.contents`` does not know yet; raise InvalidWheel, UnsafePath."""
+    for artifact, path in files:
+        if artifact.filename.endswith(".whl") and known_contents.load(workspace.cache, artifact.sha256) is None:
+            contents = read_contents(path, filename=artifact.filename, sha256=artifact.sha256)
+            known_contents.save(workspace.cache, contents)
+
+
+def project_of(filename: str) -> NormalizedName:
+    """Return the normal name of the project that a wheel or a source archive belongs to, from its file name."""
+    match = None if filename.endswith(".whl") else _SDIST.fullmatch(filename)
+    stem = match["name"] if match else filename.partition("-")[0]
+    return NormalizedName(re.sub(r"[-_.]+", "-", stem).lower())

@@ -1,0 +1,179 @@
+"""Drive uv to change an environment: offline, from local files, in a scrubbed environment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from envid import atomic, process
+from envid.errors import InstallFailed, UvNotFound
+from envid.lock.indexes import Index, builtin
+from envid.lock.redact import redact
+from envid.values.artifact import Artifact, LocalSource, NormalizedName
+
+LINK_MODES: Final = ("clone", "copy", "hardlink", "symlink")
+TRANSPORT: Final = (
+    "UV_CACHE_DIR", "UV_DEFAULT_INDEX", "UV_INDEX*", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX",
+    "UV_INSECURE_HOST", "UV_KEYRING_PROVIDER", "UV_HTTP_TIMEOUT", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS",
+)  # fmt: skip
+"""Variables of uv that say how to reach artifacts, not which ones to choose."""
+_NO_UV_INDEX: Final = ("UV_CACHE_DIR",)
+_TIMEOUT: Final = 1800.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installable:
+    """One distribution, ready on this machine: a verified ``file``, or a ``source`` that uv builds."""
+
+    name: NormalizedName
+    version: str | None
+    file: Path | None = None
+    artifact: Artifact | None = None
+    source: LocalSource | None = None
+    base: Path | None = None
+    """What a relative ``source.path`` starts from."""
+
+
+def uv_binary() -> str:
+    """Return the path of the uv that the `uv` package brings; raise UvNotFound."""
+    try:
+        from uv import find_uv_bin
+
+        return find_uv_bin()
+    except (ImportError, FileNotFoundError) as error:
+        raise UvNotFound("the uv binary is not installed") from error
+
+
+def builtin_index() -> Index:
+    """Return the index that uv asks when none is configured, as uv itself tells it; raise ConfigError, UvNotFound."""
+    argv = [
+        uv_binary(), "pip", "compile", "--offline", "--no-config", "--no-python-downloads", "--emit-index-url",
+        "--no-header", "--quiet", "-",
+    ]  # fmt: skip
+    done = process.run(argv, env=process.environment(passed=_NO_UV_INDEX), stdin="", timeout=60.0)
+    return builtin(done.stdout)
+
+
+def create(venv: Path, python: str) -> None:
+    """Make a virtual environment in ``venv`` (which may exist, empty) for the interpreter ``python``.
+
+    Raises InstallFailed.
+    """
+    argv = [
+        uv_binary(), "venv", "--no-config", "--no-project", "--offline", "--no-python-downloads", "--allow-existing",
+        "--quiet", "--python", python, str(venv),
+    ]  # fmt: skip
+    done = process.run(argv, env=process.environment(passed=_NO_UV_INDEX), timeout=_TIMEOUT)
+    if done.status != 0:
+        raise InstallFailed(f"uv cannot make {venv}: {_said(done)}", path=str(venv))
+
+
+def install(
+    python: Path,
+    items: Sequence[Installable],
+    *,
+    reinstall: Iterable[NormalizedName] = (),
+    link_mode: str = "copy",
+    offline: bool = True,
+) -> None:
+    """Install exactly ``items`` into the environment of ``python``, leaving all else alone.
+
+    Wheels only, but for a ``source``, which uv builds (for which it may need the network unless
+    ``offline``). ``reinstall`` names distributions that are replaced even if the version is there;
+    uv unpacks their files anew. Raises InstallFailed.
+    """
+    if not items:
+        return
+    sources = [item.name for item in items if item.source is not None]
+    with atomic.temporary_directory() as scratch:
+        lock = scratch / "pylock.toml"
+        atomic.write(lock, pylock_of(items), durable=False)
+        argv = [
+            uv_binary(), "pip", "install", "--no-config", "--preview-features", "pylock", "--no-deps",
+            "--no-python-downloads", "--quiet", "--link-mode", link_mode, "--python", str(python), "-r", str(lock),
+        ]  # fmt: skip
+        if not sources:
+            argv += ["--no-build", "--no-index"]
+        if offline:
+            argv.append("--offline")
+        for name in sorted({*reinstall}):
+            argv += ["--reinstall-package", name]
+        passed = TRANSPORT if sources else _NO_UV_INDEX
+        done = process.run(argv, env=process.environment(passed=passed), cwd=scratch, timeout=_TIMEOUT)
+    if done.status != 0:
+        raise InstallFailed(f"uv could not install: {_said(done)}")
+
+
+def uninstall(python: Path, names: Iterable[NormalizedName]) -> None:
+    """Remove distributions from the environment of ``python``; raise InstallFailed."""
+    listed = sorted(names)
+    if not listed:
+        return
+    argv = [uv_binary(), "pip", "uninstall", "--no-config", "--quiet", "--python", str(python), *listed]
+    done = process.run(argv, env=process.environment(passed=_NO_UV_INDEX), timeout=_TIMEOUT)
+    if done.status != 0:
+        raise InstallFailed(f"uv could not uninstall: {_said(done)}")
+
+
+def build(sdist: Path, out: Path, *, python: str, offline: bool) -> Path:
+    """Build a wheel from a source archive, isolated, and return it; raise InstallFailed.
+
+    The build requirements come from the configured indexes, or from uv's cache when ``offline``.
+    """
+    argv = [
+        uv_binary(), "build", "--no-config", "--no-python-downloads", "--quiet", "--wheel", "--python", python,
+        "--out-dir", str(out), str(sdist),
+    ]  # fmt: skip
+    if offline:
+        argv.append("--offline")
+    done = process.run(argv, env=process.environment(passed=TRANSPORT), cwd=out, timeout=_TIMEOUT)
+    wheels = sorted(out.glob("*.whl"))
+    if done.status != 0 or len(wheels) != 1:
+        hint = "its build requirements may have to be fetched: run without --offline" if offline else None
+        raise InstallFailed(f"uv could not build {sdist.name}: {_said(done)}", hint=hint)
+    return wheels[0]
+
+
+def pylock_of(items: Iterable[Installable]) -> bytes:
+    """Return a temporary lock that names ``items`` by absolute paths."""
+    lines = ['lock-version = "1.0"', 'created-by = "envid"']
+    for item in sorted(items, key=lambda item: item.name):
+        lines += ["", "[[packages]]", f"name = {_text(item.name)}"]
+        if item.version is not None and (item.source is None or not item.source.editable):
+            lines.append(f"version = {_text(item.version)}")
+        if item.file is not None and item.artifact is not None:
+            table: Mapping[str, str] = {"path": str(item.file)}
+            inner = ", ".join(f"{key} = {_text(value)}" for key, value in table.items())
+            lines.append(f'wheels = [{{ {inner}, hashes = {{ sha256 = "{item.artifact.sha256}" }} }}]')
+        elif item.source is not None:
+            lines.append(_source(item.source, item.base))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _source(source: LocalSource, base: Path | None) -> str:
+    keys: dict[str, str] = {}
+    if source.path is not None:
+        keys["path"] = _text(str((base or Path("/")) / source.path))
+    if source.kind == "vcs":
+        keys |= {"type": _text(source.vcs or "git"), "commit-id": _text(source.commit or "")}
+        if source.url is not None:
+            keys["url"] = _text(source.url)
+    elif source.editable:
+        keys["editable"] = "true"
+    if source.subdirectory is not None:
+        keys["subdirectory"] = _text(source.subdirectory)
+    inner = ", ".join(f"{key} = {value}" for key, value in keys.items())
+    return f"{'vcs' if source.kind == 'vcs' else 'directory'} = {{ {inner} }}"
+
+
+def _text(value: str) -> str:
+    # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+    return json.dumps(value).replace("\x7f", "\\u007f")
+
+
+def _said(done: process.Completed) -> str:
+    lines = [line.strip() for line in redact(done.stderr or done.stdout).splitlines() if line.strip()]
+    return " / ".join(lines[-6:])[:1500] or f"exit status {done.status}"
