@@ -2,18 +2,158 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from envid.errors import ConflictMarkers, InvalidLock, TooLarge
+from envid.lock.entries import Table, distribution, shown
+from envid.lock.reader import read_canonical
 from envid.values.artifact import Lock
+from envid.values.marker import parse_marker, satisfies
+from envid.values.target import parse_target
 
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""A lock beyond this is refused unread; 400 distributions with every artifact take about 2 MB."""
 
-def parse(data: bytes, *, path: str, validate: bool = True) -> Lock:
-    """Return the lock in ``data``; ``path`` only names it in errors.
+FORMAT: Final = 1
+"""Of ``[tool.envid]``; a table of another format is as good as none."""
 
-    ``validate``: also hold it against the whole specification through ``packaging.pylock``.
-    Raises InvalidLock, ConflictMarkers, UnhashedArtifact, UnsafePath, TooLarge.
-    """
-    raise NotImplementedError
+_OURS: Final = re.compile(rb"^<{7}(?: |\r?$)", re.MULTILINE)
+_THEIRS: Final = re.compile(rb"^>{7}(?: |\r?$)", re.MULTILINE)
+_VERSION: Final = re.compile(r"1(?:\.\d{1,4})?")
+_ANY_TARGET: Final = parse_target("cp312-win_amd64")
 
 
 def read(data: bytes, *, path: str) -> Lock:
     """Return what ``parse(data, path=path, validate=False)`` returns, sooner when ``lock.write`` made the bytes."""
-    raise NotImplementedError
+    if len(data) <= MAX_BYTES:
+        lock = read_canonical(data)
+        if lock is not None:
+            return lock
+    return parse(data, path=path, validate=False)
+
+
+def parse(data: bytes, *, path: str, validate: bool = True, drop_credentials: bool = False) -> Lock:
+    """Return the lock in ``data``; ``path`` only names it in errors.
+
+    ``validate``: also hold it against the whole specification through ``packaging.pylock``.
+    ``drop_credentials``: take user names, passwords and signed queries out of URLs instead of
+    refusing them (for what an engine wrote; never for a file of the project's).
+    Raises InvalidLock, ConflictMarkers, UnhashedArtifact, UnsafePath, TooLarge.
+    """
+    document = load(data, path=path)
+    version = document.get("lock-version")
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise InvalidLock(f"{path}: lock-version {shown(version)} is not 1.x", path=path)
+    packages = document.get("packages")
+    if not isinstance(packages, list) or not all(isinstance(table, dict) for table in packages):
+        raise InvalidLock(f"{path}: `packages` is missing or no array of tables", path=path)
+    distributions = tuple(
+        distribution(table, where=f"packages[{number}]", path=path, drop_credentials=drop_credentials)
+        for number, table in enumerate(packages)
+    )
+    rows = [(entry.name, entry.version, entry.marker) for entry in distributions]
+    if len({*rows}) != len(rows):
+        name, number, _ = next(row for row in rows if rows.count(row) > 1)
+        raise InvalidLock(f"{path}: {name} {number or ''} is listed twice with the same marker", path=path, package=name)
+    lock = _lock(document, distributions_of=path)
+    if validate:
+        _validate(document, path)
+    return _with(lock, distributions)
+
+
+def load(data: bytes, *, path: str) -> dict[str, Any]:
+    """Return the TOML document in ``data``; raise InvalidLock, ConflictMarkers, TooLarge."""
+    import tomllib
+
+    if len(data) > MAX_BYTES:
+        raise TooLarge(f"{path} is larger than {MAX_BYTES} bytes", path=path)
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise InvalidLock(f"{path} begins with a byte order mark", path=path, hint="save it as UTF-8 without one")
+    if (at := data.find(b"\0")) >= 0:
+        raise InvalidLock(f"{path} holds a NUL byte (byte {at})", path=path)
+    if _OURS.search(data) and _THEIRS.search(data):
+        raise ConflictMarkers(f"{path} holds conflict markers of a merge", path=path)
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InvalidLock(f"{path} is not UTF-8 (byte {error.start})", path=path) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidLock(f"{path}: {shown(error)}", path=path) from error
+    except RecursionError as error:
+        raise InvalidLock(f"{path} is nested too deep", path=path) from error
+    except ValueError as error:
+        # tomllib lets dates that do not exist and integers of 5,000 digits through as bare ValueError.
+        raise InvalidLock(f"{path}: {shown(error)}", path=path) from error
+
+
+def _validate(document: Mapping[str, Any], path: str) -> None:
+    from packaging.pylock import Pylock, PylockValidationError
+
+    try:
+        Pylock.from_dict(document).validate()
+    except PylockValidationError as error:
+        raise InvalidLock(f"{path}: {shown(error)}", path=path) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidLock(f"{path} is not a valid lock: {shown(error)}", path=path) from error
+
+
+def _lock(document: Table, *, distributions_of: str) -> Lock:
+    path = distributions_of
+    created_by = document.get("created-by")
+    requires_python = document.get("requires-python")
+    if not isinstance(created_by, str):
+        raise InvalidLock(f"{path}: `created-by` is missing or not text", path=path)
+    if requires_python is not None and not isinstance(requires_python, str):
+        raise InvalidLock(f"{path}: `requires-python` is not text", path=path)
+    environments = _strings(document, "environments", path)
+    try:
+        if requires_python is not None:
+            satisfies(requires_python, _ANY_TARGET)
+        for marker in environments:
+            parse_marker(marker)
+    except InvalidLock as error:
+        raise InvalidLock(f"{path}: {error.message}", path=path) from error
+    envid = _envid(document, path)
+    inputs, contents, digest = envid.get("inputs"), envid.get("contents"), envid.get("digest")
+    if not (
+        (inputs is None or isinstance(inputs, dict))
+        and (contents is None or (isinstance(contents, dict) and all(isinstance(v, str) for v in contents.values())))
+        and (digest is None or isinstance(digest, str))
+    ):
+        raise InvalidLock(f"{path}: [tool.envid] is not as envid writes it", path=path)
+    return Lock(
+        created_by=created_by,
+        distributions=(),
+        requires_python=requires_python,
+        environments=environments,
+        extras=_strings(document, "extras", path),
+        dependency_groups=_strings(document, "dependency-groups", path),
+        default_groups=_strings(document, "default-groups", path),
+        inputs=inputs,
+        contents=contents,
+        body_digest=digest,
+    )
+
+
+def _envid(document: Table, path: str) -> Table:
+    tool = document.get("tool", {})
+    table = tool.get("envid", {}) if isinstance(tool, dict) else None
+    if not isinstance(table, dict):
+        raise InvalidLock(f"{path}: [tool] or [tool.envid] is not a table", path=path)
+    # Disposable by definition: what another version of envid left there is as if it were not there.
+    return table if table.get("format", FORMAT) == FORMAT else {}
+
+
+def _strings(document: Table, key: str, path: str) -> tuple[str, ...]:
+    value = document.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InvalidLock(f"{path}: `{key}` is not an array of texts", path=path)
+    return tuple(value)
+
+
+def _with(lock: Lock, distributions: tuple[Any, ...]) -> Lock:
+    from dataclasses import replace
+
+    return replace(lock, distributions=distributions)

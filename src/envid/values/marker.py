@@ -24,9 +24,14 @@ STRINGS: Final = frozenset(
 )  # fmt: skip
 SETS: Final = frozenset({"extras", "dependency_groups"})
 _PATCHED: Final = frozenset({"python_full_version", "implementation_version"})
-_ALIASES: Final = {"os.name": "os_name", "sys.platform": "sys_platform", "python_implementation": "platform_python_implementation",
-                   "platform.version": "platform_version", "platform.machine": "platform_machine",
-                   "platform.python_implementation": "platform_python_implementation"}  # fmt: skip
+_ALIASES: Final = {
+    "os.name": "os_name",
+    "sys.platform": "sys_platform",
+    "platform.version": "platform_version",
+    "platform.machine": "platform_machine",
+    "platform.python_implementation": "platform_python_implementation",
+    "python_implementation": "platform_python_implementation",
+}
 _TOKEN: Final = re.compile(
     r"""[ \t]*(?:
       (?P<open>\() | (?P<close>\))
@@ -69,6 +74,14 @@ class Combination:
 Tree = Comparison | Combination
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    known: Mapping[str, str]
+    groups: frozenset[str]
+    supposed: bool = False
+    """The patch release in ``known`` is one of several that are tried."""
+
+
 def evaluate(marker: str, target: Target, *, groups: Iterable[str] = ()) -> bool:
     """Return whether ``marker`` holds on ``target``, with no extra active and the dependency groups ``groups``.
 
@@ -86,7 +99,7 @@ def undetermined(subject: str, target: Target) -> IdentityUnknown:
     version = f"{target.python[0]}.{target.python[1]}"
     hint = f'name the patch release: {{ python = "{version}.N", platform = "{target.platform}" }}'
     if target.patch is not None:
-        hint = "a target says nothing of the kernel's release or version; take the requirement that needs it out of the lock"
+        hint = "a target says nothing of the kernel; take the requirement that depends on it out of the lock"
     return IdentityUnknown(f"the {subject} is true on some hosts of {target.name} and false on others", hint=hint)
 
 
@@ -155,14 +168,14 @@ def tree_truth(tree: Tree, target: Target, groups: frozenset[str]) -> bool | Non
     """
     known = marker_environment(target)
     if target.patch is not None or not tree_variables(tree) & _PATCHED:
-        return _decide(tree, known, groups)
+        return _decide(tree, _Facts(known=known, groups=groups))
     answers = set()
     for patch in sorted(_turning_points(tree, target)):
         version = f"{target.python[0]}.{target.python[1]}.{patch}"
         at = {**known, "python_full_version": version}
         if target.implementation == "cpython":
             at["implementation_version"] = version
-        answers.add(_decide(tree, at, groups))
+        answers.add(_decide(tree, _Facts(known=at, groups=groups, supposed=True)))
     return answers.pop() if len(answers) == 1 else None
 
 
@@ -177,29 +190,29 @@ def _turning_points(tree: Tree, target: Target) -> set[int]:
     return points
 
 
-def _decide(tree: Tree, known: Mapping[str, str], groups: frozenset[str]) -> bool | None:
+def _decide(tree: Tree, facts: _Facts) -> bool | None:
     if isinstance(tree, Comparison):
-        return _compare(tree, known, groups)
+        return _compare(tree, facts)
     settles = tree.operator == "or"
     open_ = False
     for part in tree.parts:
-        answer = _decide(part, known, groups)
+        answer = _decide(part, facts)
         if answer is settles:
             return settles
         open_ = open_ or answer is None
     return None if open_ else not settles
 
 
-def _compare(atom: Comparison, known: Mapping[str, str], groups: frozenset[str]) -> bool | None:
+def _compare(atom: Comparison, facts: _Facts) -> bool | None:
     variable = atom.variable
     if variable == "extra" or variable in SETS:
-        return _compare_set(atom, groups if variable == "dependency_groups" else EMPTY)
-    value = known.get(variable)
+        return _compare_set(atom, facts.groups if variable == "dependency_groups" else EMPTY)
+    value = facts.known.get(variable)
     if value is None:
         return None
     if variable in VERSIONS:
-        # A free patch release was replaced by its turning points, which are those of version comparisons only.
-        if atom.operator in ("in", "not in") and variable in _PATCHED and isinstance(known, dict):
+        # The releases tried are the turning points of version comparisons; text containment has others.
+        if facts.supposed and variable in _PATCHED and atom.operator in ("in", "not in"):
             return None
         if not atom.reverse and _plain(atom.operator, atom.literal) and _PLAIN_VERSION.fullmatch(value):
             return _compare_versions(value, atom.operator, atom.literal)
@@ -289,7 +302,7 @@ def _normalised(marker: str) -> str:
     try:
         return str(Marker(marker))
     except (InvalidMarker, RecursionError) as error:
-        raise InvalidLock(f"`{_shown(marker)}` is not a marker", hint="see the specification of dependency specifiers") from error
+        raise InvalidLock(f"`{_shown(marker)}` is not a marker") from error
 
 
 def _shown(text: str) -> str:
@@ -364,7 +377,7 @@ class _Parser:
 
 
 def _tokens(text: str) -> list[tuple[str, str]] | None:
-    found = []
+    found: list[tuple[str, str]] = []
     position, end = 0, len(text.rstrip(" \t"))
     while position < end:
         match = _TOKEN.match(text, position)

@@ -65,7 +65,9 @@ class Target:
     @property
     def short(self) -> Target:
         """The same target without its patch release."""
-        return self if self.patch is None else _make(self.implementation, self.python, None, self.abi_flags, self.platform)
+        if self.patch is None:
+            return self
+        return _make(self.implementation, self.python, None, self.abi_flags, self.platform)
 
     @property
     def python_tag(self) -> str:
@@ -139,11 +141,12 @@ def _shown(text: str) -> str:
 
 
 def _parse(python: str, platform: str, shown: str) -> Target:
-    if found := _SHORT.fullmatch(python):
-        prefix, minor, threaded, debug = found.groups()
-        micro: str | None = None
-    elif found := _LONG.fullmatch(python):
-        prefix, minor, micro, threaded, debug = found.groups()
+    short, long = _SHORT.fullmatch(python), _LONG.fullmatch(python)
+    micro: str | None = None
+    if short:
+        prefix, minor, threaded, debug = short.groups()
+    elif long:
+        prefix, minor, micro, threaded, debug = long.groups()
     else:
         raise InvalidTarget(f"`{shown}`: `{_shown(python)}` is not a Python such as cp312, cp313t or 3.12.7")
     implementation = "pypy" if prefix in ("pp", "pypy") else "cpython"
@@ -178,13 +181,13 @@ def _platform(text: str, shown: str) -> str:
     if found is None:
         raise InvalidTarget(f"`{shown}`: `{_shown(text)}` is not a platform envid knows")
     if found["manylinux"] or found["musllinux"]:
-        arch = found["glibc_arch"] or found["musl_arch"]
-        if arch not in _LINUX_ARCHES:
-            raise InvalidTarget(f"`{shown}`: `{_shown(arch)}` is not an architecture envid knows")
+        machine = found["glibc_arch"] or found["musl_arch"]
+        if machine not in _LINUX_ARCHES:
+            raise InvalidTarget(f"`{shown}`: `{_shown(machine)}` is not an architecture envid knows")
         family, major, minor, _ = text.split("_", 3)
         if family == "manylinux" and not (2, 5) <= (int(major), int(minor)) < (3, 0):
             raise InvalidTarget(f"`{shown}`: there is no glibc {int(major)}.{int(minor)} that wheels are built for")
-        text = f"{family}_{int(major)}_{int(minor)}_{arch}"
+        text = f"{family}_{int(major)}_{int(minor)}_{machine}"
     elif found["macos"]:
         _, major, minor, arch = text.split("_", 3)
         if int(major) < 10 or (arch == "arm64" and int(major) < 11):

@@ -137,7 +137,8 @@ def platform_floor(resolution: Resolution, target: Target) -> dict[str, str | No
     version); None when every selected wheel is pure. Sdists and sources are not looked at: what
     is built here runs on the exact host version, which only the caller knows.
     """
-    return wheels_floor([s.artifact.filename for s in resolution.selected if s.artifact and s.artifact.kind == "wheel"], target)
+    artifacts = [selected.artifact for selected in resolution.selected]
+    return wheels_floor([found.filename for found in artifacts if found and found.kind == "wheel"], target)
 
 
 def wheels_floor(filenames: list[str], target: Target) -> dict[str, str | None] | None:
