@@ -79,6 +79,33 @@ def download(
             transport.close()
 
 
+def offered(
+    projects: Iterable[NormalizedName], *, access: Access, indexes: Sequence[Index], progress: Progress = SILENT
+) -> Mapping[NormalizedName, tuple[IndexFile, ...]]:
+    """Return the files that the indexes list for each project, in the order of the indexes.
+
+    Without the network only local indexes are asked. Raises Offline when there is none, Unreachable,
+    InvalidIndexPage.
+    """
+    names = sorted(set(projects))
+    searched = [index for index in indexes if not access.offline or index.url.startswith("file:")]
+    if access.offline and names and not searched:
+        raise Offline(f"the files of {len(names)} project(s) have to be looked up in an index", count=len(names))
+    transport = Transport(access)
+    with ThreadPoolExecutor(max_workers=max(1, min(WORKERS, len(names)))) as pool:
+        try:
+            job = _Job(transport=transport, pool=pool, progress=progress)
+            asked = [pool.submit(job.pages, name, searched) for name in names]
+            job.await_all(asked, label="Looking up", total=len(asked), unit="files")
+            return {name: tuple(future.result()) for name, future in zip(names, asked, strict=True)}
+        except BaseException:
+            transport.stop()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+        finally:
+            transport.close()
+
+
 def _offline(filenames: Sequence[str]) -> Offline:
     shown = ", ".join(filenames[:5]) + (f" and {len(filenames) - 5} more" if len(filenames) > 5 else "")
     return Offline(
