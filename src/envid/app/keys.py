@@ -2,45 +2,164 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
-from envid.app.outcome import Outcome
+from envid.app.measuring import Subject, asks_host, is_repeatable, measure_components
+from envid.app.outcome import Memory, Outcome
+from envid.app.recorded import record
+from envid.app.selecting import Aim, aim, resolve
 from envid.app.workspace import Workspace
-from envid.identity import Identity
+from envid.identity import SCHEMA, Identity, ci_key, components_of, document, identify
+from envid.identity import key as key_of
+from envid.values.artifact import Lock
+from envid.values.digest import JSONValue, blake3_hex
+from envid.values.target import Target, parse_target
 
-DEFAULT_LAYER = "env"
+DEFAULT_LAYER: Final = "env"
+
+LADDERS: Final = frozenset({"wheels"})
+"""Layers whose cache may be restored from another key: every wheel is held to its hash when it is used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identified:
+    """One identity, what it was computed for, and whether it may be remembered."""
+
+    identity: Identity
+    target: Target
+    filenames: Mapping[str, str] = field(default_factory=dict)
+    """sha256 to file name of every selected artifact."""
+    memory: Memory | None = None
+
+    @property
+    def key(self) -> str:
+        """``envid1-LAYER-DIGEST``."""
+        return key_of(self.identity)
 
 
 def identify_for(
-    ws: Workspace, *, layer: str | None = None, target: str | None = None, name: str = "default", venv: str | None = None
-) -> Identity:
-    """Return the identity of ``layer``; raise UsageError, IdentityUnknown, and what ``select_for`` raises."""
-    raise NotImplementedError
+    ws: Workspace,
+    *,
+    layer: str | None = None,
+    target: str | None = None,
+    name: str = "default",
+    venv: str | None = None,
+    lock: Lock | bytes | None = None,
+    past: bool = False,
+) -> Identified:
+    """Return the identity of ``layer``; ``lock`` spares reading it again (parsed, or its bytes).
+
+    ``past``: project and lock are of an earlier revision, so that source trees and programs, which
+    are here only as they are now, cannot be measured. Raises UsageError for an unknown layer,
+    IdentityUnknown, and what ``select_for`` raises.
+    """
+    layer = layer or DEFAULT_LAYER
+    declared = {own: settings.components for own, settings in ws.intent.settings.layers.items()}
+    components = components_of(layer, declared)
+    path = str(ws.lock_path(name))
+    given = ws.read_lock(name) if lock is None else lock
+    aimed = aim(ws, None, venv=venv) if target is None or target == "host" else Aim(target=parse_target(target))
+    resolution = resolve(ws, given, aimed.target, path=path)
+    # A target in words needs no look at this host where the identity takes nothing from it.
+    if aimed.interpreter is None and asks_host(components, resolution):
+        aimed = aim(ws, target, venv=venv)
+    subject = Subject(
+        ws=ws, name=name, lock=given, aim=aimed, resolution=resolution, layer=layer, venv=venv, past=past
+    )
+    values = measure_components(subject, components)
+    identity = identify(layer, components, values)
+    memory = None
+    if isinstance(given, bytes) and venv is None and not past and is_repeatable(subject, values):
+        pyproject = str(ws.root / "pyproject.toml")
+        files = {pyproject: blake3_hex(ws.pyproject), path: blake3_hex(given)}
+        memory = Memory(files=files, document=document(identity))
+    names = {item.artifact.sha256: item.artifact.filename for item in resolution.selected if item.artifact}
+    return Identified(identity=identity, target=aimed.target, filenames=dict(names), memory=memory)
 
 
 def layer_key(
-    ws: Workspace, *, layer: str, target: str, lock: object = None, name: str = "default", venv: str | None = None
+    ws: Workspace,
+    *,
+    layer: str,
+    target: str,
+    lock: Lock | None = None,
+    name: str = "default",
+    venv: str | None = None,
 ) -> str:
-    """Return the key of ``layer`` for ``target``; ``lock`` spares reading it again (an ``artifact.Lock``)."""
-    raise NotImplementedError
+    """Return the key of ``layer`` for ``target``; raise as ``identify_for``."""
+    return identify_for(ws, layer=layer, target=target, name=name, venv=venv, lock=lock).key
 
 
 def key(
-    ws: Workspace, *, layer: str | None = None, target: str | None = None, name: str = "default", venv: str | None = None
+    ws: Workspace,
+    *,
+    layer: str | None = None,
+    target: str | None = None,
+    name: str = "default",
+    venv: str | None = None,
 ) -> Outcome:
-    """Answer with the key; data ``{"keys": {layer: {target: key}}}``."""
-    raise NotImplementedError
+    """Answer with the key; data ``{"keys": {layer: {target: key}}}``. The identity is recorded for ``explain``."""
+    found = identify_for(ws, layer=layer, target=target, name=name, venv=venv)
+    notes = record(ws, found.identity, target=found.target, name=name)
+    data: dict[str, JSONValue] = {"keys": {found.identity.layer: {found.target.name: found.key}}}
+    return Outcome(command="key", answer=found.key, notes=notes, data=data, memory=found.memory)
 
 
 def identity(
-    ws: Workspace, *, layer: str | None = None, target: str | None = None, name: str = "default", venv: str | None = None
+    ws: Workspace,
+    *,
+    layer: str | None = None,
+    target: str | None = None,
+    name: str = "default",
+    venv: str | None = None,
 ) -> Outcome:
-    """Answer with the identity document; data is the document and its key."""
-    raise NotImplementedError
+    """Answer with the identity document; data is ``{"identity": document, "key", "target"}``."""
+    found = identify_for(ws, layer=layer, target=target, name=name, venv=venv)
+    text = document(found.identity).decode("utf-8")
+    data: dict[str, JSONValue] = {
+        "identity": {"schema": SCHEMA, "layer": found.identity.layer, "components": found.identity.components},
+        "key": found.key,
+        "target": found.target.name,
+    }
+    return Outcome(command="identity", answer=text, data=data, memory=found.memory)
 
 
 def ci_outputs(
-    ws: Workspace, *, layer: str | None = None, target: str | None = None, name: str = "default", venv: str | None = None
+    ws: Workspace,
+    *,
+    layer: str | None = None,
+    target: str | None = None,
+    name: str = "default",
+    venv: str | None = None,
 ) -> Mapping[str, str]:
-    """Return ``key``, ``restore-keys``, ``path`` and ``identity`` for a CI cache step; multi-line values use LF."""
-    raise NotImplementedError
+    """Return ``key``, ``restore-keys``, ``path`` and ``identity`` for a CI cache step; multi-line values use LF.
+
+    ``restore-keys`` is empty for every layer whose content is not held to hashes when it is used:
+    a stale environment restored by prefix keeps what was removed since. ``path`` belongs to the
+    output because it is part of the version of a GitHub cache entry.
+    """
+    found = identify_for(ws, layer=layer or "venv", target=target, name=name, venv=venv)
+    record(ws, found.identity, target=found.target, name=name)
+    parts = found.target.os, found.target.arch, _pytag(found.target)
+    whole = ci_key(found.identity, *parts)
+    ladder = [whole.rpartition("-")[0] + "-"] if found.identity.layer in LADDERS else []
+    return {
+        "key": whole,
+        "restore-keys": "\n".join(ladder),
+        "path": _cached_path(ws, found.identity.layer, venv),
+        "identity": document(found.identity).decode("utf-8"),
+    }
+
+
+def _pytag(target: Target) -> str:
+    return f"{target.python_tag}{target.abi_flags}"
+
+
+def _cached_path(ws: Workspace, layer: str, venv: str | None) -> str:
+    if layer == "venv":
+        path = ws.environment_path(venv)
+        return os.path.relpath(path, ws.root) if path.is_relative_to(ws.root) else str(path)
+    return str(ws.cache / "wheels-v1") if layer == "wheels" else ""

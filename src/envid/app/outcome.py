@@ -11,6 +11,16 @@ from envid.values.finding import Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """That an answer may be given again unasked: it is a function of these files, of envid's code and of this host."""
+
+    files: Mapping[str, str]
+    """Absolute path to BLAKE3 of the bytes that the answer was made from."""
+    document: bytes = b""
+    """The identity document behind a key; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """The answer of one command."""
 
@@ -22,6 +32,8 @@ class Outcome:
     data: Mapping[str, JSONValue] = field(default_factory=dict)
     """``data`` of the JSON envelope."""
     findings: tuple[Finding, ...] = ()
+    memory: Memory | None = None
+    """None: the answer depends on more than files that can be named, and is never remembered."""
 
     @property
     def exit_code(self) -> int:

@@ -1,0 +1,31 @@
+"""Record the identity that was computed, synced or verified last, so that ``explain`` has something to compare with."""
+
+from __future__ import annotations
+
+from envid.app.workspace import Workspace
+from envid.errors import WriteFailed
+from envid.identity import Identity, document
+from envid.store.recorded import Recorded, keep, read, slot
+from envid.values.target import Target
+
+
+def record(ws: Workspace, identity: Identity, *, target: Target, name: str) -> tuple[str, ...]:
+    """Record ``identity`` of the lock ``name``; return what there is to say about it: that it changed, or nothing.
+
+    A cache that cannot be written leaves nothing recorded; that is no failure of what is recorded.
+    """
+    try:
+        changed = keep(ws.cache, _slot(ws, identity.layer, target, name), document(identity))
+    except WriteFailed:
+        return ()
+    note = f"the identity of layer {identity.layer} changed since it was last computed: see `envid explain`"
+    return (note,) if changed else ()
+
+
+def recorded(ws: Workspace, *, layer: str, target: Target, name: str) -> Recorded:
+    """Return what was recorded for ``layer``, ``target`` and the lock ``name`` of this project."""
+    return read(ws.cache, _slot(ws, layer, target, name))
+
+
+def _slot(ws: Workspace, layer: str, target: Target, name: str) -> str:
+    return slot(project=str(ws.root), layer=layer, target=target.name, lock=name)
