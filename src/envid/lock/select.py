@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from envid.values.artifact import Lock, Resolution
-from envid.values.target import Target
+from envid.errors import InvalidLock, NoCompatibleArtifact, TargetNotCovered
+from envid.lock.pylock import read
+from envid.values.artifact import Lock, LockedDistribution, Resolution, Selected
+from envid.values.marker import evaluate, satisfies, truth, undetermined, variables
+from envid.values.target import Target, tag_ranks
+from envid.values.wheel_tags import best_wheel
 
 
 def select(lock: Lock, target: Target) -> Resolution:
@@ -12,9 +16,80 @@ def select(lock: Lock, target: Target) -> Resolution:
     Raises TargetNotCovered, InvalidLock (two entries of one name apply), NoCompatibleArtifact,
     IdentityUnknown (a marker depends on what the target leaves open).
     """
-    raise NotImplementedError
+    chosen = [take(entry, target) for entry in applying(lock, target)]
+    consulted = frozenset[str]().union(*(variables(entry.marker) for entry in lock.distributions if entry.marker))
+    return Resolution(
+        selected=tuple(sorted(chosen, key=lambda selected: selected.name)), consulted=tuple(sorted(consulted))
+    )
+
+
+def applying(lock: Lock, target: Target) -> list[LockedDistribution]:
+    """Return the entries that apply to ``target``, one per name at most; raise as ``select``, but for artifacts."""
+    _check_covered(lock, target)
+    found: dict[str, LockedDistribution] = {}
+    for entry in lock.distributions:
+        if entry.marker is not None and not evaluate(entry.marker, target, groups=lock.default_groups):
+            continue
+        if entry.requires_python is not None:
+            _check_python(f"{entry.name} {entry.version or ''}".rstrip(), entry.requires_python, target)
+        if (other := found.get(entry.name)) is not None:
+            raise InvalidLock(
+                f"{entry.name} has two entries that apply to {target.name}: {other.version} and {entry.version}",
+                package=entry.name,
+            )
+        found[entry.name] = entry
+    return list(found.values())
+
+
+def _check_covered(lock: Lock, target: Target) -> None:
+    if lock.requires_python is not None:
+        _check_python("the lock", lock.requires_python, target)
+    if not lock.environments:
+        return
+    answers = {marker: truth(marker, target) for marker in lock.environments}
+    if True in answers.values():
+        return
+    for marker, answer in answers.items():
+        if answer is None:
+            raise undetermined(f"environment `{marker}`", target)
+    raise TargetNotCovered(f"the lock does not cover {target.name}", target=target.name)
+
+
+def _check_python(subject: str, specifiers: str, target: Target) -> None:
+    answer = satisfies(specifiers, target)
+    if answer is None:
+        raise undetermined(f"requires-python `{specifiers}` of {subject}", target)
+    if not answer:
+        raise TargetNotCovered(f"{subject} requires Python {specifiers}, which {target.name} is not", target=target.name)
+
+
+def take(entry: LockedDistribution, target: Target) -> Selected:
+    """Return what ``target`` takes of ``entry``: source, archive, best wheel, else sdist; raise NoCompatibleArtifact."""
+    if entry.source is not None:
+        return Selected(name=entry.name, version=entry.version, source=entry.source)
+    artifact = entry.archive
+    if entry.wheels:
+        if len(entry.wheels) == 1 and _fits_everyone(entry.wheels[0].filename, target):
+            artifact = entry.wheels[0]
+        else:
+            by_name = {wheel.filename: wheel for wheel in entry.wheels}
+            best = best_wheel(list(by_name), target)
+            artifact = None if best is None else by_name[best]
+    artifact = artifact or entry.sdist
+    if artifact is None:
+        raise NoCompatibleArtifact(
+            f"{entry.name} {entry.version or ''} has no wheel for {target.name} and no source archive",
+            hint=f"there is {', '.join(wheel.filename for wheel in entry.wheels[:4])}"
+            + (f" and {len(entry.wheels) - 4} more" if len(entry.wheels) > 4 else ""),
+            package=entry.name, target=target.name,
+        )  # fmt: skip
+    return Selected(name=entry.name, version=entry.version, artifact=artifact)
+
+
+def _fits_everyone(filename: str, target: Target) -> bool:
+    return filename.endswith("-py3-none-any.whl") and "py3-none-any" in tag_ranks(target)
 
 
 def resolve_quick(data: bytes, target: Target, *, path: str) -> Resolution:
-    """Return ``select(read(data, path=path), target)``, building only what the target selects where that is possible."""
-    raise NotImplementedError
+    """Return ``select(read(data, path=path), target)``."""
+    return select(read(data, path=path), target)
