@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, NamedTuple
+
+from envid.errors import InvalidRecord, TooLarge
+from envid.installed.archive import check_path
+from envid.values.digest import derive_hex
 
 INSTALLER_FILES: Final = frozenset(
     {"INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json", "provenance_url.json",
      "RECORD", "RECORD.jws", "RECORD.p7s"}
 )  # fmt: skip
 """Names in a ``.dist-info`` directory that belong to the installer, whoever wrote them."""
+
+CONTEXT: Final = "envid-contents/1"
+"""BLAKE3 ``derive_key`` context of the content digest."""
+
+MAX_RECORD: Final = 64 * 1024 * 1024
+"""Bytes; a RECORD of 200,000 rows takes about 24 MiB."""
+
+_HASH = re.compile(r"[a-z0-9_]{1,20}=[A-Za-z0-9_-]{20,172}={0,2}")
+_SHA256 = re.compile(r"sha256=[A-Za-z0-9_-]{43}=?")
+_HEX_SHA256 = re.compile(r"sha256=[0-9a-fA-F]{64}")
+_BYTECODE = re.compile(r"(?:^|/)__pycache__/[^/]+\.pyc$")
+_SITE = re.compile(r"lib(?:64)?/(?:python|pypy)3\.\d{1,3}t?/site-packages/")
+_HEADERS = re.compile(r"include/site/(?:python|pypy)3\.\d{1,3}t?/([^/]+)/")
+_NOT_INSTALLED = re.compile(r"[^/]+\.data/scripts/([^/]+)")
+_PIP_LAUNCHER = re.compile(r"pip\d+(?:\.\d+)?")
 
 
 class RecordRow(NamedTuple):
@@ -23,8 +44,127 @@ class RecordRow(NamedTuple):
 
 
 def parse_record(data: bytes) -> tuple[RecordRow, ...]:
-    """Return the rows of an installed RECORD, in its order; raise InvalidRecord, UnsafePath, TooLarge."""
-    raise NotImplementedError
+    """Return the rows of an installed RECORD, in its order; raise InvalidRecord, UnsafePath, TooLarge.
+
+    Equal rows are one row. Of two different rows for one path the last is taken for files that
+    installers overwrite (``INSTALLER_FILES``, bytecode); for any other file they are an error.
+    """
+    if len(data) > MAX_RECORD:
+        raise TooLarge(f"a RECORD of more than {MAX_RECORD} bytes")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRecord(f"RECORD is not UTF-8: {error.reason} at byte {error.start}") from None
+    rows: dict[str, RecordRow] = {}
+    for number, fields in enumerate(_fields(text), start=1):
+        if not fields:
+            continue
+        if len(fields) != 3:
+            raise InvalidRecord(f"RECORD line {number}: {len(fields)} fields instead of 3", line=number)
+        path, digest, size = fields
+        # Some installers on Windows write backslashes; on any other system they are part of the name, and refused.
+        check_path(path, label=f"RECORD line {number}", parents=8)
+        row = RecordRow(path, _sha256(digest, number), _size(size, number))
+        before = rows.get(path)
+        if before is not None and before != row and not is_installers(path):
+            raise InvalidRecord(f"RECORD line {number}: a second, different row for {path!r}", line=number)
+        rows[path] = row
+    return tuple(rows.values())
+
+
+def _fields(text: str) -> Iterator[list[str]]:
+    # csv only where a quote makes it necessary: it is four times slower than split.
+    if '"' in text or "\r" in text.replace("\r\n", ""):
+        import csv
+
+        try:
+            yield from csv.reader(text.splitlines(), strict=True)
+        except csv.Error as error:
+            raise InvalidRecord(f"RECORD is not CSV: {error}") from None
+    else:
+        for line in text.split("\n"):
+            line = line.removesuffix("\r")
+            yield line.split(",") if line else []
+
+
+def _sha256(digest: str, number: int) -> str:
+    if not digest:
+        return ""
+    if _SHA256.fullmatch(digest):
+        return urlsafe_b64decode(digest[7:50] + "=").hex()
+    if _HEX_SHA256.fullmatch(digest):  # uv_build once wrote hexadecimal
+        return digest[7:].lower()
+    if not _HASH.fullmatch(digest) or digest.startswith("sha256="):
+        raise InvalidRecord(f"RECORD line {number}: {digest[:80]!r} is not a digest", line=number)
+    return ""
+
+
+def _size(size: str, number: int) -> int | None:
+    if not size:
+        return None
+    if not (size.isascii() and size.isdigit() and len(size) <= 15):
+        raise InvalidRecord(f"RECORD line {number}: {size[:40]!r} is not a size", line=number)
+    return int(size)
+
+
+def is_bytecode(path: str) -> bool:
+    """Tell whether ``path`` is one where installers and interpreters write bytecode of a source."""
+    return path.endswith(".pyc") and _BYTECODE.search(path) is not None
+
+
+def is_installers(path: str) -> bool:
+    """Tell whether ``path``, relative to site-packages, is a file of the installer rather than of the wheel."""
+    if path.endswith(".pyc"):
+        return is_bytecode(path)
+    directory, _, name = path.rpartition("/")
+    return name in INSTALLER_FILES and directory.endswith(".dist-info") and "/" not in directory
+
+
+def is_launcher(script: str, launchers: Collection[str], *, name: str) -> bool:
+    """Tell whether ``script`` is one that an installer generates for the distribution ``name``.
+
+    pip's own ``pip3`` and ``pip3.12`` are in no entry point: every installer invents them.
+    """
+    return script in launchers or (name == "pip" and _PIP_LAUNCHER.fullmatch(script) is not None)
+
+
+def shadowed(script: str) -> str:
+    """Return the name of the launcher in whose favour installers leave out the wheel's file ``script``."""
+    lower = script.lower()
+    for suffix in (".exe", "-script.py", ".pya"):
+        if lower.endswith(suffix):
+            return script[: -len(suffix)]
+    return script
+
+
+def normalized(name: str) -> str:
+    """Return ``name`` in the normal form of PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def place_in_prefix(path: str, *, name: str) -> str:
+    """Return the canonical place of a file of the environment, ``path`` being POSIX, relative to its root.
+
+    ``lib/...`` in site-packages of whichever Python, ``bin/...``, ``include/...`` of the
+    distribution's own headers, ``data/...`` for the rest.
+    """
+    if path.startswith("lib") and (found := _SITE.match(path)):
+        return "lib/" + path[found.end() :]
+    if path.startswith("bin/"):
+        return path
+    if path.startswith("include/") and (found := _HEADERS.match(path)) and normalized(found[1]) == name:
+        return "include/" + path[found.end() :]
+    return "data/" + path
+
+
+def digest_places(places: Iterable[tuple[str, str]]) -> str:
+    """Return the content digest: of ``(place, form)``, sorted by the UTF-8 bytes of the place.
+
+    A form is ``sha256:`` and 64 hexadecimal digits of the whole file, or ``script:`` and the BLAKE3
+    of all after the first line of a ``#!python`` script. Each pair is one line ``PLACE NUL FORM LF``.
+    """
+    lines = sorted(f"{place}\0{form}\n".encode() for place, form in places)
+    return derive_hex(CONTEXT, b"".join(lines))
 
 
 def content_digest_from_record(
@@ -38,8 +178,42 @@ def content_digest_from_record(
     """Return the content digest of the wheel that ``rows`` were installed from (docs/contents.md).
 
     ``site_packages`` is POSIX, relative to the environment (``lib/python3.12/site-packages``);
-    ``launchers`` the script names of the entry points; ``script_tail(name)`` answers for a file in
-    the scripts directory with the BLAKE3 of all after its shebang when that is one an installer
-    wrote, else ``None``. ``None`` when a row that counts has no sha256. Raises UnsafePath.
+    ``name`` in the normal form of PEP 503; ``launchers`` the script names of the entry points;
+    ``script_tail(name)`` answers for a file in the scripts directory with the BLAKE3 of all after
+    its shebang when that is one an installer wrote, else ``None``. ``None`` when a row that counts
+    has no sha256. Raises UnsafePath for a row outside the environment.
     """
-    raise NotImplementedError
+    places: list[tuple[str, str]] = []
+    base = site_packages.split("/")
+    for path, sha256, _ in rows:
+        if path.startswith(".."):
+            place = place_in_prefix(_in_prefix(path, base), name=name)
+        else:
+            place = "lib/" + path
+        if place.startswith("lib/"):
+            if is_installers(place[4:]):
+                continue
+            # The row of a script that gave way to a launcher stays as the wheel had it, in uv and in pip.
+            if (found := _NOT_INSTALLED.fullmatch(path)) and is_launcher(shadowed(found[1]), launchers, name=name):
+                continue
+        if place.startswith("bin/"):
+            script = place[4:]
+            if is_launcher(script, launchers, name=name) or is_bytecode(script):
+                continue
+            if tail := script_tail(script):
+                places.append((place, f"script:{tail}"))
+                continue
+        if not sha256:
+            return None
+        places.append((place, f"sha256:{sha256}"))
+    return digest_places(places)
+
+
+def _in_prefix(path: str, base: list[str]) -> str:
+    parts = path.split("/")
+    ups = 0
+    while parts[ups] == "..":
+        ups += 1
+    check_path("/".join(parts[ups:]), label="RECORD")
+    check_path(path, label="RECORD", parents=len(base))
+    return "/".join([*base[: len(base) - ups], *parts[ups:]])
