@@ -63,8 +63,10 @@ class Adopted:
 
     lock: Lock
     dropped: tuple[str, ...] = ()
+    covered: tuple[Target, ...] = ()
+    """Declared targets that it serves: what ``environments`` says."""
     uncovered: tuple[tuple[str, str], ...] = ()
-    """Declared targets that the other lock cannot serve, and why; ``environments`` leaves them out."""
+    """Declared targets that the other lock cannot serve, and why."""
 
 
 def format_of(filename: str) -> Format:
@@ -104,10 +106,10 @@ def take_over(lock: Lock, wanted: Wanted, *, moved: tuple[str, str]) -> Adopted:
         return Adopted(lock=made, dropped=tuple(dict.fromkeys(dropped)))
     covered, uncovered = _coverage(made, wanted.targets)
     made = replace(made, environments=environments_for(covered))
-    return Adopted(lock=made, dropped=tuple(dict.fromkeys(dropped)), uncovered=uncovered)
+    return Adopted(lock=made, dropped=tuple(dict.fromkeys(dropped)), covered=covered, uncovered=uncovered)
 
 
-def from_pins(pins: Iterable[Pinned], files: Mapping[str, Sequence[IndexFile]], *, path: str) -> tuple[Lock, list[str]]:
+def from_pins(pins: Iterable[Pinned], files: Mapping[NormalizedName, Sequence[IndexFile]], *, path: str) -> tuple[Lock, list[str]]:
     """Return the lock that hashed requirements make with the files an index lists, and what was lost.
 
     A file belongs to a pin when its sha256 is among the hashes. Raises Unreachable when no file of a
@@ -121,7 +123,10 @@ def from_pins(pins: Iterable[Pinned], files: Mapping[str, Sequence[IndexFile]], 
 
 
 def lost_tables(data: bytes) -> list[str]:
-    """Return what a pylock.toml or uv.lock says that the format of ours has no place for; empty when it is no TOML."""
+    """Return what a pylock.toml or uv.lock says and a lock of ours does not; empty when it is no TOML.
+
+    Keys of a pylock.toml that envid does not know are kept, so they are not among these.
+    """
     try:
         document: Mapping[str, Any] = tomllib.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
@@ -129,14 +134,12 @@ def lost_tables(data: bytes) -> list[str]:
     found = []
     if comments := sum(1 for line in data.splitlines() if line.lstrip().startswith(b"#")):
         found.append(f"{comments} comment(s)")
-    packages = [entry for entry in _list(document, "packages") + _list(document, "package") if isinstance(entry, dict)]
-    edges = sum(1 for entry in packages if entry.get("dependencies"))
-    if edges:
-        found.append(f"the dependencies recorded for {edges} distribution(s)")
-    if any("upload-time" in artifact for entry in packages for artifact in _artifacts(entry)):
+    theirs = [entry for entry in _list(document, "package") if isinstance(entry, dict)]
+    standard = [entry for entry in _list(document, "packages") if isinstance(entry, dict)]
+    if any("upload-time" in artifact for entry in (*theirs, *standard) for artifact in _artifacts(entry)):
         found.append("upload times")
-    if any(entry.get("attestation-identities") for entry in packages):
-        found.append("attestation identities")
+    if edges := sum(1 for entry in theirs if entry.get("dependencies")):
+        found.append(f"the dependencies recorded for {edges} distribution(s)")
     if document.get("options"):
         found.append("the options of the resolution")
     return found
