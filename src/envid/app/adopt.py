@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,9 +16,19 @@ from envid.app.network import access_of, indexes_of, places_of
 from envid.app.outcome import Outcome
 from envid.app.workspace import MAX_LOCK_BYTES, Workspace, read_limited
 from envid.errors import EngineFailed, LockNotFound
-from envid.lock.adoption import Adopted, Wanted, format_of, from_pins, lost_tables, take_over
+from envid.lock.adoption import (
+    Adopted,
+    Wanted,
+    format_of,
+    from_pins,
+    lost_tables,
+    names_on_this_machine,
+    relocated,
+    take_over,
+)
 from envid.lock.download import offered
 from envid.lock.freshness import unsatisfied
+from envid.lock.index import IndexFile
 from envid.lock.install import uv_binary
 from envid.lock.pylock import parse
 from envid.lock.redact import redact
@@ -45,22 +56,26 @@ def adopt(ws: Workspace, file: str, *, name: str = "default", progress: Progress
     """
     settings = ws.intent.lock_settings(name)
     asked = question(ws, name)
+    kind = format_of(file)
     source = Path(os.path.abspath(file))
     missing = LockNotFound(f"there is no {source}", hint="name the file to adopt", path=str(source))
     data = read_limited(source, MAX_LOCK_BYTES, missing=missing)
-    kind = format_of(source.name)
     if kind == "requirements":
         found, lost = _from_requirements(ws, data, source, name, progress)
     else:
         found = _from_uv(source, settings) if kind == "uv.lock" else parse(data, path=str(source))
         lost = tuple(lost_tables(data))
+        local = names_on_this_machine(found)
+        if local and not settings.neutral:
+            found = relocated(found, _offered(ws, local, name, progress))
     destination = ws.lock_path(name)
     adopted = take_over(found, _wanted(ws, settings), moved=(_below_root(ws, source), _below_root(ws, destination)))
-    stale = unsatisfied(adopted.lock, asked.asked, ws.intent.settings.targets)
+    stale = unsatisfied(adopted.lock, asked.asked, adopted.covered)
     lock = replace(
         adopted.lock,
         requires_python=adopted.lock.requires_python or ws.intent.requires_python,
-        inputs=None if stale else asked.inputs,
+        # Recorded inputs would make --check call it fresh.
+        inputs=None if stale or adopted.uncovered else asked.inputs,
     )
     written = write(
         neutral(lock) if settings.neutral else lock,
@@ -119,15 +134,20 @@ def _from_requirements(
     ws: Workspace, data: bytes, source: Path, name: str, progress: Progress
 ) -> tuple[Lock, tuple[str, ...]]:
     file = parse_requirements(data, path=source.name)
-    indexes = indexes_of(ws, name)
     wanted = [pin.name for pin in file.pinned if pin.url is None]
-    files = {}
-    if wanted:
-        # Asking for the places starts uv, which knows its default index: only when there is something to ask.
-        places = indexes.places if ws.offline else places_of(indexes)
-        files = dict(offered(wanted, access=access_of(ws, indexes), indexes=places, progress=progress))
-    lock, dropped = from_pins(file.pinned, files, path=source.name)
+    lock, dropped = from_pins(file.pinned, _offered(ws, wanted, name, progress), path=source.name)
     return lock, (*file.lost, *dropped)
+
+
+def _offered(
+    ws: Workspace, projects: list[NormalizedName], name: str, progress: Progress
+) -> Mapping[NormalizedName, Sequence[IndexFile]]:
+    if not projects:
+        return {}
+    indexes = indexes_of(ws, name)
+    # Asking for all places starts uv, which alone knows its default index.
+    places = indexes.places if ws.offline else places_of(indexes)
+    return offered(projects, access=access_of(ws, indexes), indexes=places, progress=progress)
 
 
 # --- what is said ----------------------------------------------------------------------------
@@ -146,8 +166,8 @@ def _outcome(
         )  # fmt: skip
     kept = len(lock.distributions)
     notes = [f"not kept: {sentence}" for sentence in lost]
-    if stale:
-        notes.append("the lock records no inputs, because it does not satisfy pyproject.toml: `envid lock` mends that")
+    if findings:
+        notes.append("the lock records no inputs, because it does not answer pyproject.toml: `envid lock` mends that")
     if not changed:
         notes.append(f"{shown} was this already")
     return Outcome(

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import posixpath
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -109,7 +110,9 @@ def take_over(lock: Lock, wanted: Wanted, *, moved: tuple[str, str]) -> Adopted:
     return Adopted(lock=made, dropped=tuple(dict.fromkeys(dropped)), covered=covered, uncovered=uncovered)
 
 
-def from_pins(pins: Iterable[Pinned], files: Mapping[NormalizedName, Sequence[IndexFile]], *, path: str) -> tuple[Lock, list[str]]:
+def from_pins(
+    pins: Iterable[Pinned], files: Mapping[NormalizedName, Sequence[IndexFile]], *, path: str
+) -> tuple[Lock, list[str]]:
     """Return the lock that hashed requirements make with the files an index lists, and what was lost.
 
     A file belongs to a pin when its sha256 is among the hashes. Raises Unreachable when no file of a
@@ -120,6 +123,48 @@ def from_pins(pins: Iterable[Pinned], files: Mapping[NormalizedName, Sequence[In
         _by_hash(pin, files.get(pin.name, ()), path, dropped) if pin.url is None else _by_url(pin, path) for pin in pins
     ]
     return Lock(created_by="requirements.txt", distributions=tuple(entries)), dropped
+
+
+def names_on_this_machine(lock: Lock) -> list[NormalizedName]:
+    """Return the distributions with a ``file:`` URL (``pip lock`` with a local index): a place that nobody else has."""
+    return sorted({entry.name for entry in lock.distributions if any(map(_is_local, _files(entry)))})
+
+
+def relocated(lock: Lock, files: Mapping[NormalizedName, Sequence[IndexFile]]) -> Lock:
+    """Return ``lock`` with every ``file:`` URL replaced by where an index offers the same bytes.
+
+    Raises DependencyRefused for a file that no index offers.
+    """
+
+    def placed(name: NormalizedName, artifact: Artifact) -> Artifact:
+        if not _is_local(artifact):
+            return artifact
+        for file in files.get(name, ()):
+            if file.sha256 == artifact.sha256 and not file.url.startswith("file:"):
+                return replace(artifact, url=clean_url(file.url), size=artifact.size or file.size)
+        problem = f"{artifact.filename} is only known by a place on this machine, and no index offers it"
+        raise DependencyRefused(problem, hint="configure an index that has it, or use neutral = true", package=name)
+
+    moved = (_each(entry, partial(placed, entry.name)) for entry in lock.distributions)
+    return replace(lock, distributions=tuple(moved))
+
+
+def _is_local(artifact: Artifact) -> bool:
+    return artifact.url is not None and artifact.url.startswith("file:") and artifact.path is None
+
+
+def _files(entry: LockedDistribution) -> Iterator[Artifact]:
+    yield from entry.wheels
+    yield from (artifact for artifact in (entry.sdist, entry.archive) if artifact is not None)
+
+
+def _each(entry: LockedDistribution, change: Callable[[Artifact], Artifact]) -> LockedDistribution:
+    return replace(
+        entry,
+        wheels=tuple(change(wheel) for wheel in entry.wheels),
+        sdist=None if entry.sdist is None else change(entry.sdist),
+        archive=None if entry.archive is None else change(entry.archive),
+    )
 
 
 def lost_tables(data: bytes) -> list[str]:
@@ -215,13 +260,7 @@ def _cleaned(entry: LockedDistribution, moved: tuple[str, str], dropped: list[st
     source = entry.source
     if source is not None:
         source = replace(source, path=carried(source.path), url=None if source.url is None else clean_url(source.url))
-    return replace(
-        entry,
-        wheels=tuple(clean(wheel) for wheel in entry.wheels),
-        sdist=None if entry.sdist is None else clean(entry.sdist),
-        archive=None if entry.archive is None else clean(entry.archive),
-        source=source,
-    )
+    return replace(_each(entry, clean), source=source)
 
 
 def _buildless(entries: Iterable[LockedDistribution], wanted: Wanted, dropped: list[str]) -> list[LockedDistribution]:

@@ -22,9 +22,11 @@ from envid.values.requirement import refuse_credentials
 MAX_LINE: Final = 1024 * 1024
 """A joined line beyond this is refused; 500 hashes take about 40 kB."""
 
+MEND: Final = "mend the line, or compile the file again"
+
 _COMMENT: Final = re.compile(r"(^|\s+)#.*$")
 _CONFLICT: Final = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)")
-_OPTION: Final = re.compile(r"\s--?(?P<name>[A-Za-z][A-Za-z-]*)(?:[=\s]+(?P<value>[^\s-]\S*))?")
+_OPTION: Final = re.compile(r"\s+--?(?P<name>[A-Za-z][A-Za-z-]*)(?:[=\s]+(?P<value>[^\s-]\S*))?")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _LOST: Final = frozenset((
     "-i", "--index-url", "--extra-index-url", "--no-index", "-f", "--find-links", "--trusted-host", "--pre",
@@ -84,14 +86,16 @@ def _joined(text: str, path: str) -> Iterator[tuple[int, str]]:
     for number, raw in enumerate(text.split("\n"), start=1):
         line = raw.removesuffix("\r")
         if _CONFLICT.match(line):
-            raise ConflictMarkers(f"{path}:{number} holds a conflict marker", path=path, line=number)
+            problem = f"{path}:{number} holds a conflict marker"
+            raise ConflictMarkers(problem, path=path, line=number, hint="take either side and compile the file again")
         if not parts:
             first = number
         comment = re.match(r"\s*#", line) is not None
         if line.endswith("\\") and not comment:
             parts.append(line[:-1])
             if sum(map(len, parts)) > MAX_LINE:
-                raise InvalidLock(f"{path}:{first} goes on for more than {MAX_LINE} bytes", path=path, line=first)
+                problem = f"{path}:{first} goes on for more than {MAX_LINE} bytes"
+                raise InvalidLock(problem, path=path, line=first, hint=MEND)
             continue
         # A comment ends a continued line, and has to be parted from what stands before it.
         parts.append(f" {line}" if comment else line)
@@ -175,7 +179,8 @@ class _Reader:
         while position < len(tail.rstrip()):
             match = _OPTION.match(tail, position)
             if match is None:
-                raise InvalidLock(f"{where}: `{redact(tail[position:].strip()[:40])}` after {name} is not an option")
+                problem = f"{where}: `{redact(tail[position:].strip()[:40])}` after {name} is not an option"
+                raise InvalidLock(problem, hint=MEND, path=self.path)
             position = match.end()
             if match["name"] != "hash":
                 self.options[f"--{match['name']}"] = self.options.get(f"--{match['name']}", 0) + 1
@@ -186,7 +191,8 @@ class _Reader:
             elif _SHA256.fullmatch(digest.lower()):
                 found.add(digest.lower())
             else:
-                raise InvalidLock(f"{where}: a sha256 of {name} is not 64 hexadecimal digits")
+                problem = f"{where}: a sha256 of {name} is not 64 hexadecimal digits"
+                raise InvalidLock(problem, hint=MEND, path=self.path)
         return tuple(Sha256(digest) for digest in sorted(found))
 
     def sentences(self) -> Iterator[str]:
