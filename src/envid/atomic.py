@@ -176,6 +176,41 @@ def rename(old: Path, new: Path) -> None:
         raise WriteFailed(f"cannot rename {old} to {new}: {error.strerror}", path=str(new)) from error
 
 
+def copy(old: Path, new: Path) -> None:
+    """Copy a file, or a symbolic link as one, with mode and times; raise WriteFailed."""
+    import shutil
+
+    try:
+        shutil.copy2(old, new, follow_symlinks=False)
+    except OSError as error:
+        raise WriteFailed(f"cannot copy {old} to {new}: {error.strerror}", path=str(new)) from error
+
+
+def place(old: Path, new: Path, *, mode: int = 0o644) -> None:
+    """Put a copy of the bytes of ``old`` at ``new``, whole or not at all; raise WriteFailed."""
+    import shutil
+
+    with replacing(new, mode=mode) as stream, open(old, "rb") as source:
+        shutil.copyfileobj(source, stream, 1024 * 1024)
+
+
+def remove_if_empty(path: Path) -> bool:
+    """Remove a directory if there is nothing in it; return whether it is gone."""
+    try:
+        path.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def settle(directory: Path) -> None:
+    """Ask for the names in ``directory`` to be on disk before returning; best effort."""
+    with contextlib.suppress(OSError):
+        _sync_directory(directory)
+
+
 @contextlib.contextmanager
 def temporary_directory(*, beside: Path | None = None, prefix: str = "envid-") -> Iterator[Path]:
     """Yield a private directory that is gone when the block ends; on the filesystem of ``beside``."""

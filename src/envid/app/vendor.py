@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
 
+from envid import atomic
+from envid.app.fetching import fetch_missing, learn_contents, local_files
 from envid.app.outcome import Outcome
+from envid.app.selecting import resolve, target_for
 from envid.app.workspace import Workspace
+from envid.errors import NoCompatibleArtifact, SdistRefused
+from envid.lock import wheelhouse
+from envid.lock.pylock import parse, read
+from envid.store.wheels import artifact_path, file_sha256
+from envid.values.artifact import Artifact, Lock, Resolution, Sha256
+from envid.values.finding import Finding
 from envid.values.progress import SILENT, Progress
+from envid.values.target import Target
+from envid.values.wheel_tags import normalize_name
 
 
 def vendor(
@@ -17,5 +30,113 @@ def vendor(
     name: str = "default",
     progress: Progress = SILENT,
 ) -> Outcome:
-    """Fill ``directory`` with the artifacts, a path-based lock and hashed requirements."""
-    raise NotImplementedError
+    """Fill ``directory`` with the artifacts of the lock ``name``, a path-based lock and hashed requirements.
+
+    ``targets`` defaults to those declared, and to the host where none is. Equal locks and targets
+    give equal bytes. Nothing is removed: what does not belong is a finding ``wheelhouse.extra``.
+    Raises what ``fetch_artifacts`` raises, and LockNotFound, InvalidLock, TargetNotCovered,
+    NoCompatibleArtifact, SdistRefused, DependencyRefused, WriteFailed.
+    """
+    path = workspace.lock_path(name)
+    lock = read(workspace.read_lock(name), path=str(path))
+    resolutions = _resolutions(workspace, lock, targets, name)
+    artifacts = wheelhouse.artifacts_of(resolutions.values())
+    folder = Path(os.path.abspath(directory))
+    texts = _texts(lock, resolutions)
+    fetched, replaced = _fill(workspace, artifacts, folder, name=name, progress=progress)
+    for filename, data in texts.items():
+        atomic.write(folder / filename, data)
+    extra = _extra(folder, {artifact.filename for artifact in artifacts} | texts.keys())
+    size = sum((folder / artifact.filename).stat().st_size for artifact in artifacts)
+    notes = [f"{folder}: {len(artifacts)} files, {size} bytes, {fetched} fetched"]
+    notes += [f"replaced {filename}, which was not the file in the lock" for filename in replaced]
+    return Outcome(
+        command="vendor",
+        notes=tuple(notes),
+        data={
+            "directory": str(folder),
+            "files": len(artifacts),
+            "bytes": size,
+            "fetched": fetched,
+            "reused": len(artifacts) - fetched,
+            "targets": sorted(target.name for target in resolutions),
+        },
+        findings=(*_source_archives(artifacts), *extra),
+    )
+
+
+def _resolutions(
+    workspace: Workspace, lock: Lock, targets: Sequence[str], name: str
+) -> Mapping[Target, Resolution]:
+    wanted = [target_for(text) for text in targets] or list(workspace.intent.settings.targets) or [target_for(None)]
+    allowed = {normalize_name(text) for text in workspace.intent.lock_settings(name).allow_sdist}
+    resolutions = {target: resolve(workspace, lock, target) for target in wanted}
+    for target, resolution in resolutions.items():
+        check_sdists(resolution, target, allowed)
+    return resolutions
+
+
+def check_sdists(resolution: Resolution, target: Target, allowed: Set[str]) -> None:
+    """Refuse source archives of distributions that are not allowed by name; raise SdistRefused."""
+    for item in resolution.selected:
+        if item.artifact is not None and not item.artifact.filename.endswith(".whl") and item.name not in allowed:
+            raise SdistRefused(
+                f"{item.name} {item.version or ''} has only a source archive for {target.name}", package=item.name,
+                hint=f'building it runs its code; to allow that: [tool.envid.lock] allow-sdist = ["{item.name}"]',
+            )  # fmt: skip
+
+
+def _texts(lock: Lock, resolutions: Mapping[Target, Resolution]) -> dict[str, bytes]:
+    """Return the files beside the artifacts, in the order in which they are written: the lock last."""
+    if not resolutions:
+        raise NoCompatibleArtifact("there is no target")
+    local = wheelhouse.lock_of(lock, resolutions)
+    texts = {wheelhouse.REQUIREMENTS: wheelhouse.requirements_of(parse(local, path=wheelhouse.LOCK))}
+    if wheelhouse.differ(resolutions.values()):
+        for target, resolution in sorted(resolutions.items(), key=lambda item: item[0].name):
+            texts[f"requirements-{target.name}.txt"] = wheelhouse.requirements_for(resolution)
+    texts[wheelhouse.LOCK] = local
+    return texts
+
+
+def _fill(
+    workspace: Workspace, artifacts: Sequence[Artifact], folder: Path, *, name: str, progress: Progress
+) -> tuple[int, list[str]]:
+    """Put every artifact into ``folder``; return how many were fetched, and the names of files replaced."""
+    atomic.make_directory(folder)
+    there = {artifact.filename: file_sha256(folder / artifact.filename) for artifact in artifacts}
+    absent = [artifact for artifact in artifacts if there[artifact.filename] != artifact.sha256]
+    found, missing = local_files(workspace, absent, name=name, progress=progress)
+    fetch_missing(workspace, missing, name=name, progress=progress)
+    sources: dict[Sha256, Path] = dict(found)
+    for artifact in missing:
+        sources[artifact.sha256] = artifact_path(workspace.cache, artifact.sha256, artifact.filename)
+    for artifact in absent:
+        atomic.place(sources[artifact.sha256], folder / artifact.filename)
+    learn_contents(workspace, ((artifact, folder / artifact.filename) for artifact in artifacts))
+    return len(missing), [artifact.filename for artifact in absent if there[artifact.filename] is not None]
+
+
+def _extra(folder: Path, known: set[str]) -> tuple[Finding, ...]:
+    """Return a finding for each entry of the wheelhouse that this command did not put there."""
+    return tuple(
+        Finding(
+            code="wheelhouse.extra", severity="warning", subject=entry, path=entry,
+            message=f"{entry} is in the wheelhouse and not in the lock for these targets",
+            hint="remove it if you do not need it; hashed installs do not use it",
+        )
+        for entry in sorted(os.listdir(folder))
+        if entry not in known
+    )  # fmt: skip
+
+
+def _source_archives(artifacts: Sequence[Artifact]) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(
+            code="wheelhouse.sdist", severity="warning", subject=artifact.filename, path=artifact.filename,
+            message=f"{artifact.filename} has to be built where it is installed; what its build needs is not here",
+            hint="build a wheel of it beforehand, or provide its build requirements there",
+        )
+        for artifact in artifacts
+        if not artifact.filename.endswith(".whl")
+    )  # fmt: skip

@@ -32,6 +32,7 @@ CODES: Final[dict[str, str]] = {
     "wheelhouse.missing": "an artifact of the lock is not in the wheelhouse",
     "wheelhouse.corrupt": "a file in the wheelhouse is not what the lock names",
     "wheelhouse.extra": "a file in the wheelhouse that the lock does not name",
+    "wheelhouse.sdist": "a source archive in the wheelhouse, whose build needs more than the wheelhouse has",
     "diff.rehashed": "the same file name of the same version with another hash",
     "diff.source": "another source",
 }
