@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, cast, get_args
 
@@ -125,7 +126,7 @@ def _entries(rows: ContentRows) -> Iterator[ContentEntry]:
 def encode(contents: WheelContents) -> bytes:
     """Return the file for ``contents``, whose entries are sorted by (scheme, path)."""
     entries = contents.entries
-    if any((a.scheme, a.path) >= (b.scheme, b.path) for a, b in zip(entries, entries[1:], strict=False)):
+    if any((a.scheme, a.path) >= (b.scheme, b.path) for a, b in pairwise(entries)):
         raise StoreError(f"the contents of {contents.name} {contents.version} are not sorted")
     counts = {scheme: sum(entry.scheme == scheme for entry in entries) for scheme in sorted(_SCHEMES)}
     lines = [
@@ -182,7 +183,7 @@ def decode(data: bytes, sha256: Sha256) -> ContentRows:
         raise ValueError("cut short") from None
     paths = tuple(lines[-count - 1 : -1]) if count else ()
     rows = (len(paths), len(sizes), len(blake3s) / 64, len(sha256s) / 64, schemes[-1][2] if schemes else 0)
-    if set(rows) != {count} or lines[-1] or len(lines) != count + 17 + len(entry_points) + len(notes):
+    if set(rows) != {count} or lines[-1] or len(lines) != count + 16 + len(entry_points) + len(notes):
         raise ValueError("columns of different length")
     return ContentRows(
         sha256=sha256,
