@@ -105,3 +105,10 @@ def read_limited(path: Path, limit: int, *, missing: Exception) -> bytes:
     if len(data) > limit:
         raise TooLarge(f"{path} is larger than {limit} bytes", path=str(path))
     return data
+
+
+def now_ns() -> int:
+    """Return the time in nanoseconds since the epoch, on the clock that stamps files."""
+    import time
+
+    return time.time_ns()

@@ -1,0 +1,120 @@
+"""What is known about the contents of the wheels that an environment was made of, and what is not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from envid.app.workspace import Workspace
+from envid.errors import DigestMismatch, InvalidWheel, StoreError, TooLarge, UnsafePath
+from envid.installed.expected import Expected, Layout
+from envid.installed.check import Survey
+from envid.installed.proof import Place, prove
+from envid.installed.wheel import read_contents
+from envid.store.contents import ContentRows, load_rows, save
+from envid.store.wheels import artifact_path
+from envid.values.artifact import Artifact, Lock, Selected
+from envid.values.finding import Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What should be on disk, as far as anybody knows."""
+
+    expected: Expected
+    findings: tuple[Finding, ...]
+    unverified: int
+    """Distributions that nothing is known about."""
+
+
+def gather(ws: Workspace, lock: Lock, surveyed: Survey, layout: Layout, *, wheelhouse: str | None = None) -> Knowledge:
+    """Lay out every distribution of ``surveyed`` that is installed as selected and whose contents are known.
+
+    In this order: the contents store; a wheel in envid's own store, beside the lock or in
+    ``wheelhouse``, held to its sha256; the content digest in the lock, which proves the installed RECORD.
+    """
+    expected = Expected(layout)
+    findings = []
+    for item, place in surveyed.matched.values():
+        if not _lay_out(ws, lock, item, place, expected, wheelhouse):
+            findings.append(_unverified(item, place))
+    return Knowledge(expected=expected, findings=tuple(findings), unverified=len(findings))
+
+
+def _lay_out(
+    ws: Workspace, lock: Lock, item: Selected, place: Place, expected: Expected, wheelhouse: str | None
+) -> bool:
+    artifact = item.artifact
+    if artifact is None or not artifact.filename.endswith(".whl"):
+        return False
+    rows = _rows(ws, artifact, wheelhouse)
+    if rows is not None:
+        expected.add(rows, headers_name=_headers_name(place, rows))
+        return True
+    digest = (lock.contents or {}).get(artifact.sha256)
+    proven = prove(place, digest) if digest else None
+    if proven is None or digest is None:
+        return False
+    expected.add_proven(
+        name=place.name, version=item.version or "", dist_info=place.directory, digest=digest, files=proven.files,
+        tails=proven.tails, entry_points=proven.entry_points,
+    )  # fmt: skip
+    return True
+
+
+def _rows(ws: Workspace, artifact: Artifact, wheelhouse: str | None) -> ContentRows | None:
+    rows = load_rows(ws.cache, artifact.sha256)
+    if rows is not None:
+        return rows
+    for path in _wheels(ws, artifact, wheelhouse):
+        try:
+            contents = read_contents(path, filename=artifact.filename, sha256=artifact.sha256)
+        except (DigestMismatch, InvalidWheel, UnsafePath, TooLarge, OSError):
+            continue
+        try:
+            save(ws.cache, contents)
+        except StoreError:
+            return None
+        return load_rows(ws.cache, artifact.sha256)
+    return None
+
+
+def _wheels(ws: Workspace, artifact: Artifact, wheelhouse: str | None) -> Iterator[Path]:
+    candidates = [artifact_path(ws.cache, artifact.sha256, artifact.filename)]
+    if wheelhouse is not None:
+        candidates.append(Path(os.path.abspath(wheelhouse), artifact.filename))
+    if artifact.path is not None:
+        candidates.append(ws.root / "lockfiles" / artifact.path)
+    return (path for path in candidates if path.is_file())
+
+
+def _headers_name(place: Place, rows: ContentRows) -> str | None:
+    """Return how the installer spelled the distribution below the headers directory, when it has headers."""
+    if not any(scheme == "headers" for scheme, _, _ in rows.schemes):
+        return None
+    stem = rows.dist_info.removesuffix(".dist-info").rpartition("-")[0]
+    for candidate in (rows.name, stem, stem.replace("_", "-")):
+        if os.path.isdir(f"{place.root}/{place.layout.headers}/{candidate}"):
+            return candidate
+    return rows.name
+
+
+def _unverified(item: Selected, place: Place) -> Finding:
+    wheel = item.artifact is not None and item.artifact.filename.endswith(".whl")
+    if wheel:
+        message = f"no digest of the contents of {place.name} is known: nothing says what its files should be"
+        hint = "run `envid sync` or `envid vendor` once on this host, or lock with `contents = true`"
+    elif item.artifact is not None:
+        message = f"{place.name} was built from a source distribution: its files are held to their own RECORD only"
+        hint = "prefer a wheel, or accept that this distribution cannot be verified"
+    else:
+        kind = "an editable" if item.source is not None and item.source.editable else "a local"
+        kind = "a version-control" if item.source is not None and item.source.kind == "vcs" else kind
+        message = f"{place.name} comes from {kind} source: what it imports is not verified"
+        hint = "it is as trustworthy as the checkout it comes from"
+    return Finding(
+        code="env.unverified", severity="error" if wheel else "warning", subject=place.name, path=place.directory,
+        message=message, expected=item.artifact.filename if item.artifact is not None else None, hint=hint,
+    )  # fmt: skip

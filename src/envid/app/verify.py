@@ -1,0 +1,333 @@
+"""``envid verify``: is what is installed what the lock means? Offline; nothing is written but envid's own cache."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from envid.app.checking import check as check_locks
+from envid.app.knowledge import Knowledge, gather
+from envid.app.outcome import Memory, Outcome
+from envid.app.selecting import resolve
+from envid.app.workspace import Workspace, now_ns
+from envid.errors import EnvironmentNotFound, InvalidEnvironment, LockNotFound, NoCompatibleArtifact, TargetNotCovered, WriteFailed
+from envid.installed import statindex, witness
+from envid.installed.check import Depth, Report, Survey, check, check_quick, layout_of, sites, survey, top_names
+from envid.installed.expected import Layout
+from envid.installed.files import Suspects
+from envid.installed.interpreter import Environment, environment_of, measure, probe, running
+from envid.installed.listing import unpack
+from envid.installed.prefix import check_prefix
+from envid.installed.walk import walk
+from envid.installed.wheelhouse import check_wheelhouse
+from envid.lock.pylock import read
+from envid.values.artifact import Lock, Resolution, Selected
+from envid.values.digest import JSONValue, blake3_hex
+from envid.values.finding import Finding
+from envid.values.interpreter import Interpreter
+from envid.values.progress import SILENT, Progress
+from envid.values.target import Target, fits, host_target, parse_target
+
+SYNC_MARKER: Final = ".envid-sync.json"
+"""What ``sync`` leaves in an environment while it changes it."""
+
+
+@dataclass(slots=True)
+class Examined:
+    """What is said about one environment."""
+
+    findings: list[Finding] = field(default_factory=list)
+    environment: str = ""
+    target: Target | None = None
+    distributions: int = 0
+    verified: int = 0
+    unverified: int = 0
+    files: int = 0
+    size: int = 0
+    hashed: int = 0
+    witness: bytes = b""
+    """Of the environment as it was found; empty when no later run may rely on it."""
+
+
+def verify(
+    ws: Workspace,
+    *,
+    venv: str | None = None,
+    depth: Depth = "default",
+    name: str = "default",
+    target: str | None = None,
+    wheelhouse: str | None = None,
+    progress: Progress = SILENT,
+) -> Outcome:
+    """Check every declared lock, the environment against the lock ``name``, and with ``wheelhouse`` that directory.
+
+    ``venv`` defaults to ``.venv`` of the project, whose absence is no error; ``target`` to the
+    environment's own interpreter. ``data``: ``{"depth", "environment", "target", "checked": {"distributions",
+    "files", "bytes"}, "verified", "unverified", "locks"}``. Raises InvalidLock, InvalidTarget, ConfigError.
+    """
+    started = now_ns()
+    checked = check_locks(ws)
+    findings = list(checked.findings)
+    files = {str(ws.root / "pyproject.toml"): blake3_hex(ws.pyproject)}
+    for declared in ws.intent.settings.locks:
+        try:
+            files[str(ws.lock_path(declared))] = blake3_hex(ws.read_lock(declared))
+        except LockNotFound:
+            continue
+    examined = Examined()
+    path = ws.environment_path(venv)
+    if str(ws.lock_path(name)) not in files:
+        if not any(finding.code == "lock.missing" for finding in findings):
+            findings.append(_lock_missing(ws, name))
+    else:
+        lock = read(ws.read_lock(name), path=str(ws.lock_path(name)))
+        _examine(ws, path, lock, examined, given=venv is not None, depth=depth, target_text=target,
+                 wheelhouse=wheelhouse, started=started, progress=progress)  # fmt: skip
+        if wheelhouse is not None:
+            findings += check_wheelhouse(os.path.abspath(wheelhouse), lock)
+    findings += examined.findings
+    data: dict[str, JSONValue] = {
+        "depth": depth,
+        "environment": examined.environment,
+        "target": examined.target.name if examined.target is not None else None,
+        "checked": {"distributions": examined.distributions, "files": examined.files, "bytes": examined.size},
+        "verified": examined.verified,
+        "unverified": examined.unverified,
+        "locks": checked.data.get("locks", {}),
+    }
+    outcome = Outcome(
+        command="verify", answer=_answer(examined, findings, depth), data=data, findings=tuple(_ordered(findings))
+    )
+    # A wheelhouse is not part of the witness, and a source tree is read by the check of the lock.
+    if outcome.exit_code == 0 and examined.witness and wheelhouse is None and depth != "full" and not _local(ws):
+        return replace(outcome, memory=Memory(files=files, document=examined.witness))
+    return outcome
+
+
+def _local(ws: Workspace) -> bool:
+    sources = ws.intent.uv.sources.values()
+    return any(isinstance(source, Mapping) and ("path" in source or "workspace" in source) for source in sources) or any(
+        "@" in requirement and ("file:" in requirement or "@ ." in requirement)
+        for requirement in ws.intent.dependencies
+    )
+
+
+def _lock_missing(ws: Workspace, name: str) -> Finding:
+    shown = ws.lock_path(name).relative_to(ws.root).as_posix()
+    return Finding(
+        code="lock.missing", severity="error", subject="lock", path=shown, message=f"there is no {shown}",
+        hint="run `envid lock`",
+    )  # fmt: skip
+
+
+def _examine(
+    ws: Workspace, path: Path, lock: Lock, examined: Examined, *, given: bool, depth: Depth, target_text: str | None,
+    wheelhouse: str | None, started: int, progress: Progress,
+) -> None:  # fmt: skip
+    """Fill ``examined`` with what is found at ``path``."""
+    try:
+        environment = environment_of(path)
+    except EnvironmentNotFound as error:
+        examined.findings.append(_absent(path, error.message, severe=given or path.exists()))
+        return
+    except InvalidEnvironment as error:
+        examined.environment = str(path)
+        examined.findings.append(Finding(
+            code="env.config", severity="error", subject=path.name, path=str(path), message=error.message,
+            hint="recreate the environment: remove it, then run `envid sync`",
+        ))  # fmt: skip
+        return
+    examined.environment = str(environment.root)
+    if os.path.lexists(path / SYNC_MARKER):
+        examined.findings.append(Finding(
+            code="env.incomplete", severity="error", subject=path.name, path=SYNC_MARKER,
+            message="an installation into the environment did not come to its end", hint="run `envid sync` again",
+        ))  # fmt: skip
+    base = environment.base_executable
+    interpreter = measure() if str(base) == running() else probe(base, cache=ws.cache)
+    examined.target = _target(ws, interpreter, target_text, examined.findings)
+    try:
+        resolution = resolve(ws, lock, examined.target)
+    except (TargetNotCovered, NoCompatibleArtifact) as error:
+        code = "lock.uncovered-target" if isinstance(error, TargetNotCovered) else "platform.unfit"
+        examined.findings.append(Finding(
+            code=code, severity="error", subject=examined.target.name, message=error.message, hint=error.hint
+        ))  # fmt: skip
+        return
+    _Run(
+        ws=ws, environment=environment, interpreter=interpreter, lock=lock, resolution=resolution, depth=depth,
+        wheelhouse=wheelhouse, started=started, progress=progress, examined=examined,
+    ).run()  # fmt: skip
+
+
+def _absent(path: Path, message: str, *, severe: bool) -> Finding:
+    return Finding(
+        code="env.absent", severity="error" if severe else "info", subject=path.name, path=str(path), message=message,
+        hint="run `envid sync`, or name the environment with --venv",
+    )  # fmt: skip
+
+
+def _target(ws: Workspace, interpreter: Interpreter, text: str | None, findings: list[Finding]) -> Target:
+    """Return the target to select for, noting when the environment's interpreter or host does not fit."""
+    host = host_target(interpreter)
+    if text is not None and text != "host":
+        target = parse_target(text)
+        findings += (_unfit(reason, target) for reason in fits(target, interpreter))
+        return target
+    declared = ws.intent.settings.targets
+    if declared and not any(not fits(one, interpreter) for one in declared):
+        # The nearest by the number of reasons: a wrong patch release is told before a wrong system.
+        nearest = min(declared, key=lambda one: (len(fits(one, interpreter)), one.name))
+        findings += (_unfit(reason, nearest) for reason in fits(nearest, interpreter))
+    return host
+
+
+def _unfit(reason: str, target: Target) -> Finding:
+    interpreter = reason.startswith("the interpreter")
+    return Finding(
+        code="python.mismatch" if interpreter else "platform.unfit", severity="error", subject=target.name, message=reason,
+        hint="recreate the environment with another Python, or declare the target" if interpreter else None,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One examination of one environment."""
+
+    ws: Workspace
+    environment: Environment
+    interpreter: Interpreter
+    lock: Lock
+    resolution: Resolution
+    depth: Depth
+    wheelhouse: str | None
+    started: int
+    progress: Progress
+    examined: Examined
+
+    def run(self) -> None:
+        layout = layout_of(self.environment)
+        config = Path(self.environment.root, "pyvenv.cfg").read_bytes()
+        scripts = os.listdir(self.environment.scripts)
+        self.examined.findings += check_prefix(self.environment, config, scripts)
+        surveyed, report = self._quick(layout, scripts) if self.depth == "quick" else self._walked(layout)
+        found = report.findings
+        self.examined.findings += [*surveyed.findings, *found]
+        self.examined.files, self.examined.size, self.examined.hashed = report.files, report.size, report.hashed
+        bad = {finding.subject for finding in found if finding.severity == "error"}
+        self.examined.distributions = len(self.resolution.selected)
+        self.examined.verified = sum(name not in bad for name in surveyed.matched) - self.examined.unverified
+
+    def _known(self, surveyed: Survey, layout: Layout) -> Knowledge:
+        known = gather(self.ws, self.lock, surveyed, layout, wheelhouse=self.wheelhouse)
+        self.examined.findings += known.findings
+        self.examined.unverified = known.unverified
+        return known
+
+    def _quick(self, layout: Layout, scripts: Sequence[str]) -> tuple[Survey, Report]:
+        root = str(self.environment.root)
+        singles = ["pyvenv.cfg", SYNC_MARKER]
+        seen = witness.of_tops(root, list(sites(layout)), layout.scripts, singles)
+        names = {site: sorted(os.listdir(f"{root}/{site}")) for site in sites(layout)}
+        surveyed = survey(self.environment, names, self.resolution)
+        known = self._known(surveyed, layout)
+        self.examined.witness = seen
+        return surveyed, check_quick(surveyed, known.expected, names, scripts)
+
+    def _walked(self, layout: Layout) -> tuple[Survey, Report]:
+        root = str(self.environment.root)
+        tops = list(dict.fromkeys((*sites(layout), layout.scripts)))
+        walked = walk(root, tops, [])
+        surveyed = survey(self.environment, top_names(unpack(walked), layout), self.resolution)
+        known = self._known(surveyed, layout)
+        inside = tuple(f"{top}/" for top in tops)
+        singles = sorted(path for path in known.expected.rows if not path.startswith(inside))
+        singles += ["pyvenv.cfg", SYNC_MARKER, str(self.environment.base_executable)]
+        walked += walk(root, [], singles)
+        real = os.path.realpath(root)
+        index = statindex.index_path(self.ws.cache, real)
+        bound = statindex.binding(real, _digest(self.resolution, known))
+        before = None if self.depth == "full" else statindex.load(index, bound)
+        suspects: Suspects | None = None if before is None else statindex.changed(before, walked)
+        self.progress.begin("Verifying files", None, "bytes")
+        try:
+            report = check(
+                self.environment, unpack(walked), suspects, surveyed, known.expected, interpreter=self.interpreter,
+                deep=self.depth == "full", known=None if before is None else _names(before), modes=self._modes(),
+                tell=self.progress.advance,
+            )  # fmt: skip
+        finally:
+            self.progress.end()
+        kept = statindex.keep(walked, unproven=report.unproven, started_ns=self.started)
+        if kept != before:
+            try:
+                statindex.save(index, bound, kept)
+            except WriteFailed:
+                pass  # an index that cannot be kept costs time, not the answer
+        if kept == walked:
+            self.examined.witness = witness.of_walk(root, tops, singles, walked)
+        return surveyed, report
+
+    def _modes(self) -> bool:
+        """Tell whether the filesystem keeps modes: where every file is executable, none was made so."""
+        return not os.stat(self.environment.root / "pyvenv.cfg").st_mode & 0o100
+
+
+def _names(walked: bytes) -> Mapping[str, frozenset[str]]:
+    """Return the names below ``__pycache__`` that an index knew."""
+    return {
+        listing.path: frozenset(listing.files()) for listing in unpack(walked) if listing.path.endswith("__pycache__")
+    }  # fmt: skip
+
+
+def _digest(resolution: Resolution, known: Knowledge) -> str:
+    """Return the digest of what is selected and of what is known about it: all that proofs of files rest on."""
+    lines = [f"{item.name} {item.version} {_content(item)}" for item in resolution.selected]
+    lines += [f"{owner.name} {owner.digest}" for owner in known.expected.owners]
+    return blake3_hex("\n".join(lines).encode())
+
+
+def _content(item: Selected) -> str:
+    if item.artifact is not None:
+        return item.artifact.sha256
+    return repr(item.source)
+
+
+def _ordered(findings: Sequence[Finding]) -> list[Finding]:
+    rank = {"error": 0, "warning": 1, "info": 2}
+    return sorted(
+        dict.fromkeys(findings), key=lambda one: (rank[one.severity], one.code, one.subject, one.path or "", one.message)
+    )
+
+
+def _answer(examined: Examined, findings: Sequence[Finding], depth: Depth) -> str:
+    severities = Counter(finding.severity for finding in findings)
+    codes = Counter(finding.code for finding in findings if finding.severity == "error")
+    where = f" in {examined.environment}" if examined.environment else ""
+    if codes:
+        counted = ", ".join(f"{count} {code}" for code, count in sorted(codes.items()))
+        return f"no: {_count(severities['error'], 'error')}{where} ({counted})"
+    if not examined.environment:
+        return "the locks are fresh; there is no environment to verify"
+    what = f"{_count(examined.verified, 'distribution')} verified{where}"
+    if depth == "quick":
+        extent = "names, versions and RECORDs only"
+    else:
+        extent = f"{_count(examined.files, 'file')}, {_size(examined.size)}"
+    left = f"; {examined.unverified} NOT verified" if examined.unverified else ""
+    return f"yes: {what} ({extent}; {depth}){left}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _size(size: int) -> str:
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 1000)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"

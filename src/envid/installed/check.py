@@ -1,0 +1,247 @@
+"""One environment against what a lock means for it: the decision of ``envid verify``, from values alone but for the files read.
+
+In two steps, because the second needs what the store knows about the wheels that the first found
+installed: ``survey`` tells which of the selected distributions are there, ``check`` proves the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from envid.installed.compiled import Cached, check_compiled, is_cached, source_of
+from envid.installed.distributions import Installed, compare, installed, origin
+from envid.installed.expected import Expected, Layout
+from envid.installed.files import Suspects, examine, known_place, strangers
+from envid.installed.hashing import SAME, Job
+from envid.installed.hashing import compare as hash_compare
+from envid.installed.interpreter import Environment
+from envid.installed.launcher import python_paths
+from envid.installed.proof import Place, check_record, claims
+from envid.installed.record import INSTALLER_FILES, RecordRow
+from envid.installed.strays import explain
+from envid.installed.listing import Listing
+from envid.values.artifact import Resolution, Selected
+from envid.values.contents import EntryPoint
+from envid.values.finding import Finding
+from envid.values.interpreter import Interpreter
+
+Depth = Literal["quick", "default", "full"]
+
+MAX_DIRECT_URL = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """Which distributions an environment has."""
+
+    findings: tuple[Finding, ...]
+    matched: Mapping[str, tuple[Selected, Place]]
+    """Selected and installed in the selected version, by normalised name."""
+    others: tuple[Place, ...]
+    """Installed, and not as selected."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found, and how much was looked at."""
+
+    findings: list[Finding] = field(default_factory=list)
+    unproven: set[str] = field(default_factory=set)
+    """Paths, relative to the environment, that must not be believed next time."""
+    files: int = 0
+    size: int = 0
+    """Bytes of all files."""
+    hashed: int = 0
+    """Bytes read to be hashed."""
+
+
+def layout_of(environment: Environment) -> Layout:
+    """Return the directories of ``environment`` relative to its root."""
+    root = environment.root
+    return Layout(
+        purelib=environment.purelib.relative_to(root).as_posix(),
+        platlib=environment.platlib.relative_to(root).as_posix(),
+        scripts=environment.scripts.relative_to(root).as_posix(),
+        headers=environment.headers.relative_to(root).as_posix(),
+    )
+
+
+def sites(layout: Layout) -> tuple[str, ...]:
+    """Return the site-packages directories, one or two."""
+    return tuple(dict.fromkeys((layout.purelib, layout.platlib)))
+
+
+def survey(environment: Environment, names: Mapping[str, Sequence[str]], resolution: Resolution) -> Survey:
+    """Compare the distributions; ``names`` are those of everything directly in each site-packages directory."""
+    layout = layout_of(environment)
+    pythons = python_paths(environment)
+
+    def place(site: str, one: Installed) -> Place:
+        return Place(
+            root=str(environment.root), layout=layout, site=site, directory=one.directory, name=one.name, pythons=pythons
+        )
+
+    found = [(site, one) for site in sites(layout) for one in installed(names[site])]
+    findings, right = compare(resolution.selected, [one for _, one in found])
+    where = {id(one): site for site, one in found}
+    selected = {str(item.name): item for item in resolution.selected}
+    matched = {name: (selected[name], place(where[id(one)], one)) for name, one in right.items()}
+    taken = {id(one) for one in right.values()}
+    others = tuple(place(site, one) for site, one in found if id(one) not in taken and one.kind == "dist-info")
+    return Survey(findings=tuple(findings), matched=matched, others=others)
+
+
+def top_names(listings: Sequence[Listing], layout: Layout) -> dict[str, list[str]]:
+    """Return the names of all files and directories directly in each site-packages directory of a walk."""
+    names: dict[str, list[str]] = {site: [] for site in sites(layout)}
+    for listing in listings:
+        directory, _, name = listing.path.rpartition("/")
+        if directory in names:
+            names[directory].append(name)
+        if listing.path in names and listing.whole:
+            names[listing.path] += listing.files()
+    return names
+
+
+def check(
+    environment: Environment,
+    listings: Sequence[Listing],
+    suspects: Suspects | None,
+    surveyed: Survey,
+    expected: Expected,
+    *,
+    interpreter: Interpreter,
+    deep: bool = True,
+    known: Mapping[str, frozenset[str]] | None = None,
+    modes: bool = True,
+    tell: Callable[[int], None] | None = None,
+) -> Report:
+    """Prove every file of the walk ``listings``; ``suspects`` limits what is read, ``None`` reads everything.
+
+    ``deep`` compares the code of every ``.pyc``. ``known`` holds the names that the index had for each directory. ``modes`` is False on a filesystem that keeps none.
+    """
+    layout = expected.layout
+    root = str(environment.root)
+    found = examine(
+        root, listings, suspects, expected, pythons=python_paths(environment), modes=modes, tell=tell
+    )  # fmt: skip
+    report = Report(found.findings, found.unproven, found.files, found.size, found.hashed)
+    _records(report, surveyed, expected, suspects)
+    owned = {owner.name for owner in expected.owners}
+    claimed = _claimed(surveyed, owned)
+    compiled: list[Cached] = []
+    paths = {path for path, _, _ in found.others}
+    infos = {place.info for _, place in surveyed.matched.values()} | {place.info for place in surveyed.others}
+    remaining = []
+    for path, mode, suspicious in found.others:
+        directory, _, name = path.rpartition("/")
+        if name in INSTALLER_FILES and directory in infos and mode & 0o170000 == 0o100000:
+            continue
+        if path in claimed and mode & 0o170000 == 0o100000 and not is_cached(path):
+            report.unproven.add(path)
+            continue
+        if is_cached(path) and mode & 0o170000 == 0o100000:
+            if suspicious:
+                compiled.append(_cached(path, paths, expected, claimed, known))
+            continue
+        if suspicious or suspects is None:
+            remaining.append((path, mode, suspicious))
+    _claims(report, root, claimed, paths)
+    findings = check_compiled(
+        root, compiled, interpreter=interpreter, python=environment.base_executable, deep=deep
+    )
+    report.findings += findings
+    report.unproven.update(finding.path for finding in findings if finding.path)
+    found.others = remaining
+    top_level = {path[len(site) + 1 :].split("/", 1)[0] for site in sites(layout) for path in expected.rows if path.startswith(site)}
+    strangers(found, site=sites(layout), scripts=layout.scripts, harmless=lambda path, mode: False, top_level=top_level)
+    return report
+
+
+def _cached(
+    path: str, paths: set[str], expected: Expected, claimed: Mapping[str, tuple[str, RecordRow]],
+    known: Mapping[str, frozenset[str]] | None,
+) -> Cached:  # fmt: skip
+    source = source_of(path)
+    there = source is not None and (source in expected.rows or source in expected.launchers or source in claimed or source in paths)
+    directory, _, name = path.rpartition("/")
+    return Cached(
+        path=path, source=source if there else None, known=known is not None and name in known.get(directory, frozenset())
+    )
+
+
+def _records(report: Report, surveyed: Survey, expected: Expected, suspects: Suspects | None) -> None:
+    points: dict[str, list[EntryPoint]] = {}
+    for entries in expected.launchers.values():
+        for name, entry in entries:
+            points.setdefault(name, []).append(entry)
+    for owner in expected.owners:
+        item, place = surveyed.matched[owner.name]
+        changed: set[str] | None = None if suspects is None else suspects.get(place.info, set())
+        if changed is None or "RECORD" in changed:
+            finding = check_record(place, owner.digest, points.get(owner.name, ()))
+            if finding is not None:
+                report.findings.append(finding)
+                report.unproven.add(f"{place.info}/RECORD")
+        if changed is None or "direct_url.json" in changed:
+            data = place.read("direct_url.json", MAX_DIRECT_URL)
+            finding = origin(item, data, path=f"{place.info}/direct_url.json")
+            if finding is not None:
+                report.findings.append(finding)
+                report.unproven.add(f"{place.info}/direct_url.json")
+
+
+def _claimed(surveyed: Survey, owned: set[str]) -> dict[str, tuple[str, RecordRow]]:
+    """Return what the RECORDs claim of distributions that nothing is known about: path to (distribution, row)."""
+    claimed: dict[str, tuple[str, RecordRow]] = {}
+    places = [place for name, (_, place) in surveyed.matched.items() if name not in owned]
+    for place in (*surveyed.others, *places):
+        for path, row in claims(place).items():
+            claimed[path] = (place.name, row)
+    return claimed
+
+
+def _claims(report: Report, root: str, claimed: Mapping[str, tuple[str, RecordRow]], paths: set[str]) -> None:
+    """Hold unverified distributions to their own RECORD at least: a difference there is a fault for sure."""
+    present = [
+        (path, name, row) for path, (name, row) in claimed.items()
+        if row.sha256 and path in paths and not known_place(path, scripts="bin")
+    ]  # fmt: skip
+    jobs = [Job(f"{root}/{path}", -1 if row.size is None else row.size, row.sha256, True) for path, _, row in present]
+    for (path, name, _), answer in zip(present, hash_compare(jobs), strict=True):
+        report.unproven.add(path)
+        if answer != SAME:
+            report.findings.append(Finding(
+                code="env.tampered", severity="error", subject=name, path=path,
+                message="the file differs even from the RECORD of its own distribution", hint="run `envid sync`",
+            ))  # fmt: skip
+
+
+def check_quick(
+    surveyed: Survey, expected: Expected, names: Mapping[str, Sequence[str]], scripts: Sequence[str]
+) -> Report:
+    """Prove the RECORDs of the distributions, and that nothing stands beside them at the top level.
+
+    ``names`` as in ``survey``; ``scripts`` are the names in the scripts directory.
+    """
+    report = Report()
+    _records(report, surveyed, expected, None)
+    layout = expected.layout
+    claimed = _claimed(surveyed, {owner.name for owner in expected.owners})
+    tops = {place.info for place in surveyed.others} | {place.info for _, place in surveyed.matched.values()}
+    for paths in (expected.rows, expected.launchers, claimed):
+        for path in paths:
+            home = next((site for site in sites(layout) if path.startswith(f"{site}/")), None)
+            tops.add(f"{home}/{path[len(home) + 1 :].split('/', 1)[0]}" if home is not None else path)
+    for directory, present in (*names.items(), (layout.scripts, scripts)):
+        for name in sorted(present):
+            path = f"{directory}/{name}"
+            if path in tops or name == "__pycache__" or known_place(path, scripts=layout.scripts):
+                continue
+            if name.endswith((".egg-info", ".egg-link", ".dist-info")) and directory != layout.scripts:
+                continue
+            report.findings.append(explain(path, site=directory, scripts=layout.scripts, link=False, top_level=set()))
+    return report
+

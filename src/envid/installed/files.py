@@ -1,0 +1,316 @@
+"""Every file that was found against every file that should be there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from envid.installed import hashing
+from envid.installed.expected import Expected, Owner
+from envid.installed.hashing import Job
+from envid.installed.launcher import launcher_ok, script_ok
+from envid.installed.strays import INTERPRETER, VENV_SCRIPTS, explain
+from envid.installed.listing import Listing
+from envid.installed.walk import FIELDS
+from envid.values.finding import Finding
+
+MAX_SCRIPT: Final = 4 * 1024 * 1024
+"""Launchers are a few hundred bytes; a script of a wheel beyond this is not read."""
+
+_UNSAFE: Final = stat.S_ISUID | stat.S_ISGID | stat.S_IWOTH
+_HEAL: Final = "run `envid sync`, which installs it again from the verified wheel"
+
+Suspects = Mapping[str, "set[str] | None"]
+"""Directory to the names whose metadata changed; ``None`` for all of them."""
+
+
+@dataclass(slots=True)
+class Sorted:
+    """The files of a walk, by what has to be done with each."""
+
+    findings: list[Finding] = field(default_factory=list)
+    unproven: set[str] = field(default_factory=set)
+    """Paths that must not be believed next time."""
+    files: int = 0
+    size: int = 0
+    """Bytes of all files."""
+    hashed: int = 0
+    """Bytes read to be hashed."""
+    seen: bytearray = field(default_factory=bytearray)
+    """1 for each row of ``Expected`` that has a file."""
+    generated: set[str] = field(default_factory=set)
+    """Launchers that are there."""
+    jobs: list[Job] = field(default_factory=list)
+    places: list[tuple[str, int]] = field(default_factory=list)
+    """Path and row of each job."""
+    scripts: list[tuple[str, int]] = field(default_factory=list)
+    launchers: list[str] = field(default_factory=list)
+    others: list[tuple[str, int, bool]] = field(default_factory=list)
+    """Path, mode and whether it changed, of files that no wheel brought."""
+
+
+def examine(
+    root: str,
+    listings: Sequence[Listing],
+    suspects: Suspects | None,
+    expected: Expected,
+    *,
+    pythons: Sequence[str],
+    modes: bool = True,
+    tell: Callable[[int], None] | None = None,
+) -> Sorted:
+    """Sort all files below ``root`` and prove the contents of those that wheels brought.
+
+    ``suspects`` limits what is read; ``None`` reads everything. ``pythons`` are the spellings of the
+    environment's interpreter that a script may name. ``modes`` is False on filesystems that keep none.
+    ``others`` of the answer is left for the caller to judge.
+    """
+    found = Sorted(seen=bytearray(len(expected.digests)))
+    for listing in listings:
+        _sort(root, listing, suspects, expected, found, modes)
+    _hash(root, expected, found, tell)
+    _scripts(root, expected, found, pythons)
+    _missing(expected, found)
+    return found
+
+
+def _sort(
+    root: str, listing: Listing, suspects: Suspects | None, expected: Expected, found: Sorted, modes: bool
+) -> None:
+    changed: Container[str] | None = None if suspects is None else suspects.get(listing.path, ())
+    if listing.whole:
+        _directory(listing, found, modes)
+    if not listing.names:
+        return
+    prefix = f"{listing.path}/" if listing.path else ""
+    numbers = listing.numbers()
+    modes_, sizes = numbers[0::FIELDS], numbers[1::FIELDS]
+    rows, shared, launchers = expected.rows, expected.shared, expected.launchers
+    for index, name in enumerate(listing.files()):
+        mode = modes_[index]
+        if mode == 0:
+            continue
+        path = prefix + name
+        found.files += 1
+        found.size += sizes[index]
+        suspicious = changed is None or name in changed
+        row = rows.get(path)
+        if row is None:
+            if path in launchers:
+                found.generated.add(path)
+                if suspicious and _sound(path, mode, True, "", found, modes):
+                    found.launchers.append(path)
+            elif listing.whole:
+                found.others.append((path, mode, suspicious))
+            continue
+        found.seen[row] = 1
+        if not suspicious and path not in shared:
+            continue
+        wanted = None if row in expected.any_mode else row in expected.executable
+        if not _sound(path, mode, wanted, expected.owner(row).name if mode & _UNSAFE else row, found, modes, expected):
+            continue
+        if row in expected.tails:
+            found.scripts.append((path, row))
+        else:
+            by_sha256 = row in expected.by_sha256
+            found.jobs.append(Job(f"{root}/{path}", expected.sizes[row], expected.digests[row], by_sha256))
+            found.places.append((path, row))
+
+
+def _directory(listing: Listing, found: Sorted, modes: bool) -> None:
+    if listing.mode == 0:
+        found.findings.append(Finding(
+            code="env.unverified", severity="error", subject=listing.path, path=listing.path,
+            message="this directory cannot be read (or is a link to another place)",
+            hint="give the user who runs envid permission to read it, or replace the link",
+        ))  # fmt: skip
+    elif modes and listing.mode & stat.S_IWOTH and not listing.mode & stat.S_ISVTX:
+        found.findings.append(Finding(
+            code="env.mode", severity="error", subject=listing.path, path=listing.path,
+            message="every user of this host may add and replace files in this directory",
+            expected="not writable by others", actual=stat.filemode(listing.mode), hint="chmod o-w, or recreate the environment",
+        ))  # fmt: skip
+
+
+def _sound(
+    path: str, mode: int, executable: bool | None, owner: str | int, found: Sorted, modes: bool,
+    expected: Expected | None = None,
+) -> bool:  # fmt: skip
+    """Tell whether the contents are worth reading; note what is wrong with type and mode."""
+    if mode & 0o170000 == 0o100000 and (
+        not modes or (not mode & _UNSAFE and (executable is None or executable == bool(mode & 0o100)))
+    ):
+        return True
+    name = owner if isinstance(owner, str) else expected.owner(owner).name if expected is not None else ""
+    name = name or path.rpartition("/")[2]
+    found.unproven.add(path)
+    if not stat.S_ISREG(mode):
+        kind = "a symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
+        found.findings.append(Finding(
+            code="env.tampered", severity="error", subject=name, path=path, message=f"the file was replaced: it is {kind}",
+            expected="a regular file", actual=stat.filemode(mode), hint=_HEAL,
+        ))  # fmt: skip
+        return False
+    if mode & (stat.S_ISUID | stat.S_ISGID):
+        message = "the file runs with the rights of its owner, which no installer gives"
+    elif mode & stat.S_IWOTH:
+        message = "every user of this host may write to the file"
+    elif executable:
+        message = "the file should be executable"
+    else:
+        message = "the file should not be executable"
+    found.findings.append(Finding(
+        code="env.mode", severity="error", subject=name, path=path, message=message,
+        expected="rwxr-xr-x" if executable else "rw-r--r--", actual=stat.filemode(mode)[1:], hint=_HEAL,
+    ))  # fmt: skip
+    return True
+
+
+def _hash(root: str, expected: Expected, found: Sorted, tell: Callable[[int], None] | None) -> None:
+    found.hashed += sum(max(job.size, 0) for job in found.jobs)
+    answers = hashing.compare(found.jobs, tell=tell)
+    for index in _unequal(answers, found.places, expected):
+        path, row = found.places[index]
+        others = expected.shared.get(path, ())
+        winner = _winner(root, path, others, expected)
+        if winner is not None:
+            found.findings.append(_clobbered(path, winner, others, expected))
+        else:
+            found.unproven.add(path)
+            found.findings.append(_tampered(root, path, expected.owner(row), answers[index]))
+
+
+def _unequal(answers: bytes, places: Sequence[tuple[str, int]], expected: Expected) -> list[int]:
+    if not expected.shared and answers.count(hashing.SAME) == len(answers):
+        return []
+    # Shared files that have the bytes of their last owner are as worth telling of as those that have not.
+    return [
+        index for index, answer in enumerate(answers)
+        if answer != hashing.SAME or places[index][0] in expected.shared
+    ]  # fmt: skip
+
+
+def _winner(root: str, path: str, rows: Sequence[int], expected: Expected) -> int | None:
+    for row in reversed(rows):
+        job = Job(f"{root}/{path}", expected.sizes[row], expected.digests[row], row in expected.by_sha256)
+        if hashing.compare([job]) == bytes([hashing.SAME]):
+            return row
+    return None
+
+
+def _clobbered(path: str, winner: int, rows: Sequence[int], expected: Expected) -> Finding:
+    won = expected.owner(winner).name
+    lost = sorted({expected.owner(row).name for row in rows} - {won})
+    return Finding(
+        code="env.clobbered", severity="info", subject=won, path=path,
+        message=f"{', '.join(lost)} and {won} both install this file, with different contents; that of {won} is there",
+        hint="which one wins depends on the order of installation; ask their maintainers to rename it",
+    )  # fmt: skip
+
+
+def _tampered(root: str, path: str, owner: Owner, answer: int) -> Finding:
+    if answer == hashing.UNREADABLE:
+        return Finding(
+            code="env.unverified", severity="error", subject=owner.name, path=path, message="the file cannot be read",
+            hint="give the user who runs envid permission to read it",
+        )  # fmt: skip
+    try:
+        links = os.lstat(f"{root}/{path}").st_nlink
+    except OSError:
+        links = 1
+    if links > 1:
+        return Finding(
+            code="env.poisoned", severity="error", subject=owner.name, path=path,
+            message=(
+                f"the file differs from the wheel and has {links} names on this disk: the altered bytes are very likely in "
+                "the installer's cache, and in other environments, too"
+            ),
+            hint=(
+                f"run `uv cache clean {owner.name}`, then `envid sync` here; verify your other environments, which share the "
+                "file until they are installed again"
+            ),
+        )  # fmt: skip
+    return Finding(
+        code="env.tampered", severity="error", subject=owner.name, path=path,
+        message="the contents differ from the locked wheel", hint=_HEAL,
+    )  # fmt: skip
+
+
+def _scripts(root: str, expected: Expected, found: Sorted, pythons: Sequence[str]) -> None:
+    for path, row in found.scripts:
+        data = read_small(f"{root}/{path}", MAX_SCRIPT)
+        if data is None or not any(
+            script_ok(data, expected.tails[each], pythons) for each in (*expected.shared.get(path, ()), row)
+        ):
+            found.unproven.add(path)
+            found.findings.append(_tampered(root, path, expected.owner(row), hashing.DIFFERS))
+    for path in found.launchers:
+        data = read_small(f"{root}/{path}", MAX_SCRIPT)
+        entries = expected.launchers[path]
+        if data is None or not any(launcher_ok(data, entry, pythons) for _, entry in entries):
+            found.unproven.add(path)
+            name, entry = entries[-1]
+            found.findings.append(Finding(
+                code="env.tampered", severity="error", subject=name, path=path,
+                message="the script is not the one that an installer writes for this entry point",
+                expected=f"{entry.module}:{entry.attribute}", hint=_HEAL,
+            ))  # fmt: skip
+
+
+def read_small(path: str, limit: int) -> bytes | None:
+    """Return the bytes of a regular file of at most ``limit`` bytes, else ``None``; follows no link."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    try:
+        data = os.read(handle, limit + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return data if len(data) <= limit else None
+
+
+def _missing(expected: Expected, found: Sorted) -> None:
+    if found.seen.count(1) < len(expected.rows):
+        for path, row in expected.rows.items():
+            if not found.seen[row]:
+                found.findings.append(_absent(path, expected.owner(row).name))
+    for path, entries in expected.launchers.items():
+        if path not in found.generated and path not in expected.optional and path not in expected.rows:
+            found.findings.append(_absent(path, entries[-1][0]))
+
+
+def _absent(path: str, name: str) -> Finding:
+    return Finding(
+        code="env.missing-file", severity="error", subject=name, path=path,
+        message="the locked wheel brings this file, and it is not there", hint=_HEAL,
+    )  # fmt: skip
+
+
+def known_place(path: str, *, scripts: str) -> bool:
+    """Tell whether ``path`` is one of the files that virtual environments have of themselves."""
+    directory, _, name = path.rpartition("/")
+    return directory == scripts and (name in VENV_SCRIPTS or INTERPRETER.fullmatch(name) is not None)
+
+
+def strangers(
+    found: Sorted, *, site: Sequence[str], scripts: str, harmless: Callable[[str, int], bool], top_level: set[str]
+) -> None:
+    """Add a finding for each of ``found.others`` that ``harmless`` does not know."""
+    for path, mode, _ in found.others:
+        if known_place(path, scripts=scripts) or harmless(path, mode):
+            continue
+        found.unproven.add(path)
+        home = next((each for each in site if path.startswith(f"{each}/")), site[0])
+        found.findings.append(explain(path, site=home, scripts=scripts, link=stat.S_ISLNK(mode), top_level=top_level))
+
+
+def stats_of(listing: Listing) -> array[int]:
+    """Return the integers of ``listing`` (for tests and the bench)."""
+    return listing.numbers()

@@ -1,0 +1,105 @@
+"""What makes a directory a virtual environment: pyvenv.cfg, and the links to the interpreter behind it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from typing import Final
+
+from envid.installed.hashing import SAME, Job, compare
+from envid.installed.interpreter import Environment
+from envid.installed.strays import INTERPRETER
+from envid.values.finding import Finding
+
+_HINT: Final = "recreate the environment: remove it, then run `envid sync`"
+
+
+def check_prefix(environment: Environment, config: bytes, scripts: Iterable[str]) -> list[Finding]:
+    """Return what is wrong with the frame of ``environment``.
+
+    ``config`` is the bytes of pyvenv.cfg, ``scripts`` the names in the scripts directory.
+    """
+    findings = []
+    if environment.system_site_packages:
+        findings.append(_finding(
+            "pyvenv.cfg", "the environment also imports packages from outside of it (include-system-site-packages)",
+            expected="false", actual="true",
+        ))  # fmt: skip
+    home = _home(config)
+    real_home = os.path.realpath(home) if home else ""
+    base = str(environment.base_executable)
+    if real_home and not _in_home(base, home):
+        findings.append(_finding(
+            "pyvenv.cfg", "the interpreter is not the one that pyvenv.cfg names", expected=home, actual=base
+        ))  # fmt: skip
+    for name in sorted(scripts):
+        if INTERPRETER.fullmatch(name):
+            findings += _interpreter(environment, home, name)
+    return findings
+
+
+def _home(config: bytes) -> str:
+    values = [line.partition(b"=")[2].strip() for line in config.splitlines() if line.partition(b"=")[0].strip() == b"home"]
+    return os.fsdecode(values[-1]) if values else ""
+
+
+def _in_home(executable: str, home: str) -> bool:
+    """Tell whether some interpreter in ``home`` is ``executable``: the links there may lead anywhere."""
+    try:
+        names = [name for name in os.listdir(home) if INTERPRETER.fullmatch(name)]
+    except OSError:
+        return False
+    return any(os.path.realpath(os.path.join(home, name)) == executable for name in names)
+
+
+def _interpreter(environment: Environment, home: str, name: str) -> list[Finding]:
+    path = os.path.join(environment.scripts, name)
+    shown = f"{environment.scripts.name}/{name}"
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return []
+    if stat.S_ISLNK(mode):
+        real = os.path.realpath(path)
+        if real == str(environment.base_executable) and os.path.exists(real):
+            return []
+        return [_finding(
+            shown, "the link leads to another interpreter than the environment's", expected=str(environment.base_executable),
+            actual=real,
+        )]  # fmt: skip
+    if not stat.S_ISREG(mode):
+        return [_finding(shown, "the interpreter is not a file", actual=stat.filemode(mode))]
+    # `python -m venv --copies`: the same bytes as some interpreter in home, or nobody knows what it is.
+    for candidate in _candidates(home, name):
+        if _equal(path, candidate):
+            return []
+    return [_finding(shown, "the interpreter is a file of its own, and not a copy of the one pyvenv.cfg names", expected=home)]
+
+
+def _candidates(home: str, name: str) -> list[str]:
+    try:
+        names = os.listdir(home)
+    except OSError:
+        return []
+    found = [name, *(each for each in names if INTERPRETER.fullmatch(each))]
+    return list(dict.fromkeys(os.path.realpath(os.path.join(home, each)) for each in found))
+
+
+def _equal(path: str, other: str) -> bool:
+    from hashlib import file_digest
+
+    try:
+        with open(other, "rb") as stream:
+            digest = file_digest(stream, "sha256").hexdigest()
+            size = os.fstat(stream.fileno()).st_size
+    except OSError:
+        return False
+    return compare([Job(path, size, digest, True)]) == bytes([SAME])
+
+
+def _finding(path: str, message: str, *, expected: str | None = None, actual: str | None = None) -> Finding:
+    return Finding(
+        code="env.config", severity="error", subject=path, path=path, message=message, expected=expected, actual=actual,
+        hint=_HINT,
+    )  # fmt: skip
