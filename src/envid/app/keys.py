@@ -76,8 +76,8 @@ def identify_for(
         pyproject = str(ws.root / "pyproject.toml")
         files = {pyproject: blake3_hex(ws.pyproject), path: blake3_hex(given)}
         memory = Memory(files=files, document=document(identity))
-    names = {item.artifact.sha256: item.artifact.filename for item in resolution.selected if item.artifact}
-    return Identified(identity=identity, target=aimed.target, filenames=dict(names), memory=memory)
+    names: dict[str, str] = {item.artifact.sha256: item.artifact.filename for item in resolution.selected if item.artifact}
+    return Identified(identity=identity, target=aimed.target, filenames=names, memory=memory)
 
 
 def layer_key(
