@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from envid.app.asking import question
-from envid.app.outcome import Outcome
+from envid.app.outcome import Memory, Outcome
 from envid.app.workspace import Workspace
 from envid.errors import DynamicMetadata, LockNotFound
 from envid.lock.freshness import Verdict, judge
-from envid.lock.pylock import parse
+from envid.lock.pylock import parse, read
+from envid.lock.write import body_digest
 from envid.values.artifact import Lock
-from envid.values.digest import JSONValue
+from envid.values.digest import JSONValue, blake3_hex
 from envid.values.finding import Finding
 
 
@@ -26,6 +27,7 @@ def check(ws: Workspace, *, name: str | None = None) -> Outcome:
     findings: list[Finding] = []
     lines: list[str] = []
     locks: dict[str, JSONValue] = {}
+    seen = {str(ws.root / "pyproject.toml"): blake3_hex(ws.pyproject)}
     for one in names:
         shown = ws.lock_path(one).relative_to(ws.root).as_posix()
         try:
@@ -37,14 +39,28 @@ def check(ws: Workspace, *, name: str | None = None) -> Outcome:
             locks[one] = {"verdict": "missing", "changes": []}
             lines.append(f"missing: {shown}")
             continue
-        lock = parse(data, path=shown)
+        seen[str(ws.lock_path(one))] = blake3_hex(data)
+        lock = load(data, path=shown)
         verdict = verdict_of(ws, one, lock, data)
         locks[one] = {"verdict": verdict.state, "changes": [_change(finding) for finding in verdict.findings]}
         lines.append(_line(ws, verdict, lock, shown))
         # Two locks may be stale for the same reason: say which one a sentence is about.
         lead = f"{shown}: " if len(names) > 1 else ""
         findings += (replace(item, message=lead + item.message) for item in verdict.findings)
-    return Outcome(command="lock", answer="\n".join(lines), data={"locks": locks}, findings=tuple(findings))
+    return Outcome(
+        command="lock",
+        answer="\n".join(lines),
+        data={"locks": locks},
+        findings=tuple(findings),
+        # A local source is one more input, in files that `recall` does not look at.
+        memory=None if ws.intent.uv.sources else Memory(files=seen),
+    )
+
+
+def load(data: bytes, *, path: str) -> Lock:
+    """Return the lock in ``data``, held against the whole format unless its digest says that envid wrote it so."""
+    lock = read(data, path=path)
+    return lock if lock.body_digest == body_digest(data) else parse(data, path=path)
 
 
 def verdict_of(ws: Workspace, name: str, lock: Lock, data: bytes) -> Verdict:
