@@ -48,8 +48,12 @@ class ResolveRequest:
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
     """Normalised names."""
-    previous: bytes | None = None
+    previous: Lock | None = None
     """A lock whose versions are kept as far as the requirements allow."""
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The caller's environment variables; an engine passes on what reaches indexes, nothing that changes answers."""
+    user_settings: Table = field(default_factory=dict, repr=False)
+    """The user's uv.toml; same rule."""
     offline: bool = False
 
 

@@ -2,18 +2,309 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
+from envid import atomic, process
+from envid.errors import (
+    DependencyRefused,
+    EngineFailed,
+    NoCompatibleArtifact,
+    ResolutionFailed,
+    SdistRefused,
+    ToolchainError,
+    UnhashedArtifact,
+)
+from envid.lock.complaint import blocked, reason_of, translate
+from envid.lock.entries import distribution
+from envid.lock.install import uv_binary
+from envid.lock.pylock import load
+from envid.lock.redact import clean_url, secrets_of
 from envid.lock.resolver import RawLock, ResolveRequest
+from envid.lock.scratch import transport_variables, write_inputs, write_pins, write_settings
+from envid.lock.select import select
+from envid.values.artifact import Lock, LockedDistribution
+from envid.values.marker import truth
 from envid.values.progress import Progress
+from envid.values.target import Target
+
+TESTED: Final = ((0, 13), (0, 14))
+"""Versions of uv that this module is tested with: from the first one, below the second one."""
+
+MAX_ROUNDS: Final = 24
+"""Times uv is asked again because a version it chose has nothing for a declared target."""
+
+_TIMEOUT: Final = 1800.0
+_SDIST: Final = re.compile(r"\.(tar\.(gz|bz2|xz)|tgz|zip)$")
+_WARNING: Final = re.compile(r"^warning: (.+(?:\n(?!error:|hint:|warning:|Resolved ).+)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UvResolver:
-    """Resolves with the uv binary of the `uv` package."""
+    """Resolves with a uv binary; ``None``: the one of the `uv` package."""
 
     name: str = "uv"
+    binary: str | None = None
 
     def resolve(self, request: ResolveRequest, progress: Progress) -> RawLock:
         """Resolve for all targets at once; see `Resolver.resolve`."""
-        raise NotImplementedError
+        uv = self.binary or uv_binary()
+        version = version_of(uv)
+        progress.begin("resolving with uv", None, "runs")
+        try:
+            with atomic.temporary_directory(prefix="envid-lock-") as made:
+                # The real path: uv writes paths relative to where its output really is.
+                scratch = Path(os.path.realpath(made))
+                return _Run(uv=uv, version=version, request=request, scratch=scratch, progress=progress).whole()
+        finally:
+            progress.end()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One resolution: the generated project, and what was learnt so far by asking uv."""
+
+    uv: str
+    version: str
+    request: ResolveRequest
+    scratch: Path
+    progress: Progress
+
+    def whole(self) -> RawLock:
+        request = self.request
+        # What was built before is built again; else every run would first have to fail.
+        known = request.previous.distributions if request.previous is not None and not request.upgrade else ()
+        building: set[str] = {*request.allow_sdist}.intersection(entry.name for entry in known if entry.sdist is not None)
+        excluded: list[str] = []
+        notes: list[str] = []
+        self.put("config/uv/uv.toml", write_settings(request.user_settings))
+        # An empty one for the system: without it uv would go on to /etc.
+        self.put("system/uv/uv.toml", "")
+        gap: NoCompatibleArtifact | None = None
+        for _ in range(MAX_ROUNDS):
+            self.progress.advance(1)
+            done = self.ask(building, excluded)
+            if done.status != 0:
+                wanted = (blocked(done.stderr) & {*request.allow_sdist}) - building
+                if wanted:
+                    building |= wanted
+                    continue
+                error = translate(
+                    done.stderr, status=done.status, request=request, hide=self.hidden(), secrets=known_secrets(request)
+                )
+                # With a version ruled out the rest may contradict itself; the gap is what there is to tell.
+                raise gap if gap is not None and isinstance(error, (ResolutionFailed, NoCompatibleArtifact)) else error
+            lock = self.read()
+            found = self.gap(lock)
+            if found is None:
+                return RawLock(lock=lock, warnings=(*notes, *self.warnings(done.stderr)), engine=f"uv {self.version}")
+            gap, target = found
+            name = str(gap.context.get("package", ""))
+            if name in request.allow_sdist and name not in building:
+                building.add(name)
+                continue
+            text, note = self.way_out(lock, name, target, gap)
+            if text in excluded:
+                raise gap
+            excluded.append(text)
+            notes.append(note)
+        raise gap if gap is not None else EngineFailed("uv came to no result", hint="report this as a bug of envid")
+
+    def way_out(self, lock: Lock, name: str, target: Target, gap: NoCompatibleArtifact) -> tuple[str, str]:
+        """Return a constraint without the version of ``name`` that has nothing for ``target``, and a note on it.
+
+        Raises ``gap`` when no other version could help.
+        """
+        where = next((marker for marker in self.request.environments if truth(marker, target)), None)
+        for entry in lock.distributions:
+            if entry.name != name or (entry.marker is not None and truth(entry.marker, target) is False):
+                continue
+            if entry.version and entry.wheels:
+                text = f"{name}!={entry.version}" + (f" ; {where}" if where else "")
+                return text, f"{name} {entry.version} has no wheel for {target.name}: another version is locked there"
+        raise gap
+
+    # --- asking ---------------------------------------------------------------------------
+
+    def put(self, name: str, text: str) -> None:
+        # Nobody reads it after a crash: no need to wait for the disk.
+        atomic.write(self.scratch / name, text.encode(), durable=False)
+
+    def ask(self, building: Iterable[str], excluded: list[str]) -> process.Completed:
+        request = self.request
+        self.put("pyproject.toml", write_inputs(request, constraints=excluded))
+        atomic.remove_file(self.scratch / "pylock.toml")
+        if pins := write_pins(request):
+            self.put("pylock.toml", pins)
+        argv = [
+            self.uv, "pip", "compile", "--universal", "--format", "pylock.toml", "--no-header", "--no-annotate",
+            "--no-progress", "--no-python-downloads", "--python", sys.executable, "--python-version",
+            request.minimum_python, "--output-file", "pylock.toml", "--quiet",
+        ]  # fmt: skip
+        if names := sorted(building):
+            argv += ["--only-binary", ":all:", *(part for name in names for part in ("--no-binary", name))]
+        else:
+            argv.append("--no-build")
+        if request.exclude_newer is not None:
+            argv += ["--exclude-newer", request.exclude_newer]
+        if request.upgrade:
+            argv.append("--upgrade")
+        for name in request.upgrade_packages:
+            argv += ["--upgrade-package", name]
+        if request.offline:
+            argv.append("--offline")
+        argv.append("pyproject.toml")
+        settings = {
+            **transport_variables(request.variables),
+            "XDG_CONFIG_HOME": str(self.scratch / "config"),
+            "XDG_CONFIG_DIRS": str(self.scratch / "system"),
+            "APPDATA": str(self.scratch / "config"),
+            "PROGRAMDATA": str(self.scratch / "system"),
+            "GIT_TERMINAL_PROMPT": "0",
+        }
+        return process.run(argv, env=process.environment(extra=settings), cwd=self.scratch, timeout=_TIMEOUT)
+
+    def hidden(self) -> tuple[tuple[str, str], ...]:
+        """Return the texts that only tell of the generated project, and what to show instead."""
+        return ((f"{self.scratch}/", ""), (str(self.scratch), "."), (f"{self.request.root}/", ""))
+
+    def warnings(self, said: str) -> tuple[str, ...]:
+        hide, secrets = self.hidden(), known_secrets(self.request)
+        return tuple(reason_of(match[1], hide=hide, secrets=secrets) for match in _WARNING.finditer(said))
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def read(self) -> Lock:
+        """Return uv's answer without credentials and machine paths, its sdists held to the policy."""
+        try:
+            data = (self.scratch / "pylock.toml").read_bytes()
+        except OSError as error:
+            raise EngineFailed("uv ended well and wrote no lock", hint="check the version of uv") from error
+        document = load(data, path="uv's answer")
+        tables = document.get("packages", [])
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            raise EngineFailed("uv's answer is not a lock", hint="check the version of uv")
+        return Lock(
+            created_by="envid",
+            distributions=tuple(self.entry(table) for table in tables),
+            requires_python=self.request.requires_python,
+            environments=self.request.environments,
+        )
+
+    def entry(self, table: dict[str, Any]) -> LockedDistribution:
+        name = str(table.get("name"))
+        vcs = table.get("vcs")
+        if isinstance(vcs, dict) and not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", str(vcs.get("commit-id"))):
+            raise DependencyRefused(f"{name}: no full commit id is known", package=name, hint='name one: rev = "..."')
+        fields = ("wheels", "sdist", "archive", "directory", "vcs")
+        placed = {**table, **{key: self.placed(table[key], name) for key in fields if key in table}}
+        entry = distribution(placed, where=name, path="uv's answer", drop_credentials=True)
+        allowed = name in self.request.allow_sdist
+        if entry.archive is not None and not allowed and _SDIST.search(entry.archive.filename):
+            raise SdistRefused(
+                f"{name} comes as a source archive ({entry.archive.filename}), and installing it runs its code",
+                package=name, hint=f'allow it by name: allow-sdist = ["{name}"], or name a wheel',
+            )  # fmt: skip
+        if entry.sdist is not None and not allowed:
+            entry = replace(entry, sdist=None)
+        if not (entry.wheels or entry.sdist or entry.archive or entry.source):
+            raise SdistRefused(
+                f"{name} {entry.version} has no wheel, and building it runs its code", package=name,
+                hint=f'allow it by name: allow-sdist = ["{name}"]',
+            )  # fmt: skip
+        return entry
+
+    def placed(self, given: object, name: str) -> object:
+        """Return the value of wheels, sdist, archive, directory or vcs, URLs clean and paths relative to the lock."""
+        if isinstance(given, list):
+            return [self.placed(item, name) for item in given]
+        if not isinstance(given, dict):
+            return given
+        table = {key: value for key, value in given.items() if key != "upload-time"}
+        url, path = table.get("url"), table.get("path")
+        if isinstance(url, str) and url.startswith("file:") and "commit-id" not in table:
+            path = unquote(urlsplit(url).path)
+            table.pop("url")
+        elif isinstance(url, str):
+            table["url"] = clean_url(url)
+        if isinstance(path, str):
+            table["path"] = self.relative(path, artifact="hashes" in table or "size" in table)
+        if "hashes" in table and not table["hashes"]:
+            raise UnhashedArtifact(f"{name}: the index gives no sha256 and uv computed none", package=name)
+        return table
+
+    def relative(self, path: str, *, artifact: bool) -> str:
+        """Return ``path`` (as uv writes it, from the generated project) as the lock has it.
+
+        Artifacts of a place outside the project go by file name, to be found in whatever index or
+        wheelhouse is configured: where they lie is a fact of this machine.
+        """
+        absolute = os.path.normpath(self.scratch / path)
+        root = str(self.request.root)
+        if artifact:
+            beside = os.path.relpath(absolute, self.request.lock_path.parent)
+            if beside.startswith(".."):
+                return f"wheelhouse/{os.path.basename(absolute)}"
+            return Path(beside).as_posix()
+        # A symbolic link on the way to the project must not show in the path.
+        real = os.path.realpath(root)
+        if absolute == real or absolute.startswith(real + os.sep):
+            absolute = root + absolute[len(real):]
+        return Path(os.path.relpath(absolute, self.request.lock_path.parent)).as_posix()
+
+    def gap(self, lock: Lock) -> tuple[NoCompatibleArtifact, Target] | None:
+        """Return why some declared target cannot be served, and which; None when all can."""
+        for target in self.request.targets:
+            try:
+                select(lock, target)
+            except NoCompatibleArtifact as error:
+                return error, target
+        return None
+
+
+def known_secrets(request: ResolveRequest) -> tuple[str, ...]:
+    """Return every secret that the request carries, so that none appears in a message."""
+    found: list[str] = []
+    for name, value in request.variables.items():
+        if name.endswith("_PASSWORD") and name.startswith("UV_"):
+            found.append(value)
+        elif name.startswith(("UV_", "PIP_")) and "://" in value:
+            for part in value.split():
+                found += [*secrets_of(part), *secrets_of(part.partition("=")[2])]
+    for text in _texts(request.user_settings):
+        if "://" in text:
+            found += secrets_of(text)
+    return tuple(sorted({secret for secret in found if secret}))
+
+
+def _texts(value: object) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def version_of(binary: str) -> str:
+    """Return the version of a uv binary; raise ToolchainError when it is not one this module is tested with."""
+    done = process.run([binary, "--version"], env=process.environment(), timeout=60.0)
+    found = re.match(r"uv (\d+)\.(\d+)\.(\d+)", done.stdout)
+    if done.status != 0 or found is None:
+        raise ToolchainError(f"{os.path.basename(binary)} does not say its version", hint="reinstall the `uv` package")
+    number = (int(found[1]), int(found[2]))
+    if not TESTED[0] <= number < TESTED[1]:
+        low, high = (".".join(map(str, bound)) for bound in TESTED)
+        raise ToolchainError(
+            f"uv {found[1]}.{found[2]}.{found[3]} is outside the tested range >={low},<{high}",
+            hint=f'install "uv>={low},<{high}"',
+        )
+    return f"{found[1]}.{found[2]}.{found[3]}"

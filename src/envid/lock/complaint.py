@@ -1,0 +1,137 @@
+"""What uv says when it fails, as errors of envid: no credential, no path of the generated project, no guess.
+
+Text is read only after a failure, and only to say more; whether uv failed is told by its status.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from envid.errors import (
+    DependencyRefused,
+    DynamicMetadata,
+    EngineFailed,
+    EnvidError,
+    InvalidLock,
+    NoCompatibleArtifact,
+    Offline,
+    ResolutionFailed,
+    SdistRefused,
+    Unreachable,
+)
+from envid.lock.redact import redact
+from envid.lock.resolver import ResolveRequest
+from envid.lock.scratch import PROJECT
+from envid.values.marker import truth
+
+_NAME: Final = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)"
+_WHEEL_WANTED: Final = re.compile(rf"Wheels are required for `{_NAME}`")
+_BUILD_REFUSED: Final = re.compile(rf"Building source distributions for `{_NAME}` is disabled")
+_NOT_COMPATIBLE: Final = re.compile(
+    rf"(?:all versions of )?{_NAME}(?:\[[^\]]*\])?(?:(?P<range>[<>=!~][^\s,]*))? ha(?:s|ve) no "
+    r"(?:`(?P<marker>[^`]+)`-compatible wheels|wheels with a matching)"
+)
+_NO_NETWORK: Final = ("network was disabled", "network connectivity is disabled", "not found in the cache")
+_NO_ANSWER: Final = (
+    "Request failed after", "Failed to fetch", "error sending request", "dns error", "Could not resolve host",
+    "unable to access", "tcp connect error", "operation timed out", "Failed to download", "Could not read from remote",
+    "Connection refused", "connection closed", "error decoding response body", "Failed to extract archive",
+)  # fmt: skip
+_CREDENTIAL_WANTED: Final = ("401 Unauthorized", "403 Forbidden")
+_NOISE: Final = ("While the active Python version is", "experimental")
+_MAX: Final = 4000
+
+
+def blocked(said: str) -> frozenset[str]:
+    """Return the normalised names for which uv wanted to build from source and was not allowed to."""
+    patterns = (_WHEEL_WANTED, _BUILD_REFUSED, _NOT_COMPATIBLE)
+    return frozenset(_normal(match["name"]) for pattern in patterns for match in pattern.finditer(said))
+
+
+def translate(
+    said: str,
+    *,
+    status: int,
+    request: ResolveRequest,
+    hide: Iterable[tuple[str, str]] = (),
+    secrets: tuple[str, ...] = (),
+) -> EnvidError:
+    """Return the error that ``said`` (the standard error of a uv that ended with ``status``) amounts to.
+
+    ``hide``: texts and what to show instead of them (paths of the generated project).
+    """
+    reason = reason_of(said, hide=hide, secrets=secrets)
+    if request.offline and any(phrase in said for phrase in _NO_NETWORK):
+        return Offline(f"not everything that this resolution needs is in uv's cache: {reason}")
+    if any(phrase in said for phrase in _CREDENTIAL_WANTED):
+        return Unreachable(
+            f"an index refused access: {reason}",
+            hint="give credentials through the environment (UV_INDEX_NAME_USERNAME and _PASSWORD) or netrc",
+        )
+    if match := _BUILD_REFUSED.search(said):
+        name = _normal(match["name"])
+        return DynamicMetadata(
+            f"the metadata of {name} would have to be computed by running its build: {reason}", package=name,
+            hint=f'declare version and dependencies statically there, or allow its build: allow-sdist = ["{name}"]',
+        )  # fmt: skip
+    if names := sorted({_normal(match["name"]) for match in _WHEEL_WANTED.finditer(said)}):
+        listed = ", ".join(names)
+        return SdistRefused(
+            f"{listed} would have to be built from source, which runs its code: {reason}", package=listed,
+            hint=f"allow it by name: allow-sdist = [{', '.join(f'{chr(34)}{name}{chr(34)}' for name in names)}]",
+        )  # fmt: skip
+    if any(phrase in said for phrase in _NO_ANSWER):
+        return Unreachable(
+            f"uv could not fetch what the resolution needs: {reason}", hint="check the network and the index settings"
+        )
+    if match := _NOT_COMPATIBLE.search(said):
+        return _incompatible(match, reason, request)
+    if "No solution found" in said or "unsatisfiable" in said:
+        return ResolutionFailed(
+            f"no set of versions satisfies the requirements: {reason}", hint="relax one of the requirements named"
+        )
+    if "Git operation failed" in said:
+        return DependencyRefused(
+            f"a git dependency cannot be resolved: {reason}", hint="check its URL, branch, tag or commit"
+        )
+    if status == 1:
+        return ResolutionFailed(reason, hint="check the requirement that is named")
+    return EngineFailed(f"uv failed: {reason}", hint="run `uv --version`; envid is tested with the uv it depends on")
+
+
+def _incompatible(match: re.Match[str], reason: str, request: ResolveRequest) -> NoCompatibleArtifact:
+    name = _normal(match["name"])
+    named: list[str] = []
+    if match["marker"]:
+        try:
+            named = [target.name for target in request.targets if truth(match["marker"], target)]
+        except InvalidLock:
+            named = []
+    subject = f"{name} has no wheel for {', '.join(named) or 'a declared target'}"
+    return NoCompatibleArtifact(
+        f"{subject}: {reason}", package=name, target=", ".join(named) or None,
+        hint=f'drop the target, or let {name} be built from source there: allow-sdist = ["{name}"]',
+    )  # fmt: skip
+
+
+def reason_of(said: str, *, hide: Iterable[tuple[str, str]] = (), secrets: tuple[str, ...] = ()) -> str:
+    """Return uv's own words as one paragraph, redacted, without what is only about our way of calling it."""
+    text = redact(said, secrets=secrets)
+    for shown, instead in hide:
+        text = text.replace(shown, instead)
+    text = text.replace(PROJECT, "this project")
+    kept: list[str] = []
+    for block in re.split(r"\n(?=error:|hint:|warning:|  cause:|\n)", text):
+        words = " ".join(block.split())
+        words = re.sub(r"^(error|cause): ", "", words)
+        if not words or words.startswith("warning:") or any(noise in words for noise in _NOISE):
+            continue
+        kept.append(words)
+    paragraph = ". ".join(part.rstrip(".") for part in kept)
+    return paragraph[:_MAX] or "it gave no reason"
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
