@@ -9,7 +9,7 @@ from envid.errors import ConfigError
 from envid.values.target import Target
 
 DEFAULT: Final = "3.11"
-"""Where neither ``requires-python`` nor a target says anything. A constant: the running Python is a fact of the host."""
+"""Where neither ``requires-python`` nor a target says anything; not the running Python, which is the host's."""
 
 _CLAUSE: Final = re.compile(r"(?P<operator>===|==|~=|!=|<=|>=|<|>)\s*(?P<version>[0-9][0-9A-Za-z.*+]*)")
 

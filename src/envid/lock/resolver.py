@@ -71,7 +71,10 @@ class RawLock:
 class Resolver(Protocol):
     """An engine. Every artifact it returns has a sha256; what cannot have one is refused by name."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As in ``[tool.envid.lock] resolver``."""
+        ...  # pragma: no cover
 
     def resolve(self, request: ResolveRequest, progress: Progress) -> RawLock:
         """Resolve.

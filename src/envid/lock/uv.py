@@ -80,7 +80,7 @@ class _Run:
         request = self.request
         # What was built before is built again; else every run would first have to fail.
         known = request.previous.distributions if request.previous is not None and not request.upgrade else ()
-        building: set[str] = {*request.allow_sdist}.intersection(entry.name for entry in known if entry.sdist is not None)
+        building = {*request.allow_sdist}.intersection(entry.name for entry in known if entry.sdist is not None)
         excluded: list[str] = []
         notes: list[str] = []
         self.put("config/uv/uv.toml", write_settings(request.user_settings))
