@@ -20,7 +20,7 @@ from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name, canonicalize_version
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envid.errors import ConfigError, CredentialInConfig, DynamicMetadata
 from envid.values.artifact import NormalizedName
@@ -277,10 +277,7 @@ def _specifier(operator: str, version: str) -> str:
     if operator == "===":
         return f"==={version}"
     wildcard = version.endswith(".*")
-    try:
-        parsed = Version(version[:-2] if wildcard else version)
-    except InvalidVersion:
-        return f"{operator}{version}"
+    parsed = Version(version[:-2] if wildcard else version)
     if wildcard:
         return f"{operator}{parsed}.*"
     if operator == "~=":
