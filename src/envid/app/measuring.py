@@ -21,7 +21,7 @@ from envid.values.artifact import Artifact, Lock, Resolution, Selected
 from envid.values.digest import JSONValue, blake3_hex
 from envid.values.interpreter import Interpreter
 from envid.values.target import marker_environment
-from envid.values.wheel_tags import platform_floor
+from envid.values.wheel_tags import wheels_floor
 
 BACKEND_PROTOCOL: Final = 1
 """The protocol that envid speaks with generator backends."""
@@ -108,7 +108,8 @@ def _platform(subject: Subject) -> JSONValue:
         # Windows names no version in its tags, and what is built there depends on none.
         exact = f"{version[1]}.{version[2]}" if target.libc_version is not None else "0"
         return component.platform(os=target.os, arch=target.arch, libc=target.libc, floor=None, exact=exact)
-    floor = platform_floor(subject.resolution, target)
+    artifacts = [item.artifact for item in subject.resolution.selected]
+    floor = wheels_floor([artifact.filename for artifact in artifacts if artifact is not None], target)
     version_text = None if floor is None else floor["version"]
     return component.platform(os=target.os, arch=target.arch, libc=target.libc, floor=version_text)
 

@@ -32,8 +32,8 @@ class Question:
         self.files = files
 
 
-def recall(argv: list[str]) -> tuple[str, int, str] | None:
-    """Return ``(stdout, exit status, stderr)`` of an answer that still holds, or None: compute it."""
+def recall(argv: list[str]) -> tuple[str, int] | None:
+    """Return ``(stdout, exit status)`` of an answer that still holds, or None: compute it."""
     question = ask(argv)
     if question is None:
         return None
@@ -41,11 +41,11 @@ def recall(argv: list[str]) -> tuple[str, int, str] | None:
     answer = None if data is None else sidecar.decode(question.request, data)
     if answer is None:
         return None
-    status, stdout, stderr, document = answer
+    status, stdout, document = answer
     if question.verb != "lock" and not _says(document, stdout):
         return None
     try:
-        return stdout.decode("ascii"), status, stderr.decode("ascii")
+        return stdout.decode("ascii"), status
     except UnicodeDecodeError:
         return None
 

@@ -11,20 +11,20 @@ from envid.errors import WriteFailed
 from envid.store.sidecar import encode
 
 
-def remember(argv: list[str], outcome: Outcome, *, stdout: str, stderr: str) -> bool:
+def remember(argv: list[str], outcome: Outcome, *, stdout: str) -> bool:
     """Keep what was printed for ``argv`` when ``outcome.memory`` allows it; return whether it was kept.
 
-    Only an answer without findings is kept. The files are digested again here and must be those
+    Only an answer without findings is kept; notes are said once, not again with each repetition. The files are digested again here and must be those
     that the answer was made from, so that a file changed in between binds no answer to the wrong
     question. A cache that cannot be written costs time and nothing else: no error.
     """
     memory = outcome.memory
-    if memory is None or outcome.findings or outcome.exit_code or not (stdout.isascii() and stderr.isascii()):
+    if memory is None or outcome.findings or outcome.exit_code or not stdout.isascii():
         return False
     question = ask(argv)
     if question is None or any(question.files.get(path) != digest for path, digest in memory.files.items()):
         return False
-    data = encode(question.request, outcome.exit_code, stdout.encode(), stderr.encode(), memory.document)
+    data = encode(question.request, outcome.exit_code, stdout.encode(), memory.document)
     directory = Path(question.directory)
     try:
         make_directory(directory, mode=0o700)

@@ -2,8 +2,8 @@
 
 Read before anything else of envid is loaded, so it imports os and blake3 and nothing more.
 
-Layout: ``MAGIC``; a line with exit status and the lengths of the three parts; standard output,
-standard error, identity document; 32 bytes of BLAKE3 over the digest of the request and all of that.
+Layout: ``MAGIC``; a line with exit status and two lengths; standard output; identity document; 32 bytes
+of BLAKE3 over the digest of the request and all of that.
 """
 
 import os
@@ -15,26 +15,25 @@ CONTEXT = "envid-answer/1"
 MAX_BYTES = 16 * 1024 * 1024
 
 
-def encode(request: bytes, status: int, stdout: bytes, stderr: bytes, document: bytes) -> bytes:
+def encode(request: bytes, status: int, stdout: bytes, document: bytes) -> bytes:
     """Return the file of an answer; ``request`` is the digest of everything that the answer depends on."""
-    head = b"%d %d %d %d\n" % (status, len(stdout), len(stderr), len(document))
-    body = MAGIC + head + stdout + stderr + document
+    body = MAGIC + b"%d %d %d\n" % (status, len(stdout), len(document)) + stdout + document
     return body + _trailer(request, body)
 
 
-def decode(request: bytes, data: bytes) -> tuple[int, bytes, bytes, bytes] | None:
-    """Return status, standard output, standard error and document, or None for any doubt at all."""
+def decode(request: bytes, data: bytes) -> tuple[int, bytes, bytes] | None:
+    """Return exit status, standard output and document, or None for any doubt at all."""
     body = data[:-32]
     if not body.startswith(MAGIC) or data[-32:] != _trailer(request, body):
         return None
     head, _, rest = body[len(MAGIC) :].partition(b"\n")
     numbers = head.split(b" ")
-    if len(numbers) != 4 or not all(number.isdigit() and len(number) < 12 for number in numbers):
+    if len(numbers) != 3 or not all(number.isdigit() and len(number) < 12 for number in numbers):
         return None
-    status, out, err, document = map(int, numbers)
-    if len(rest) != out + err + document:
+    status, length, document = map(int, numbers)
+    if len(rest) != length + document:
         return None
-    return status, rest[:out], rest[out : out + err], rest[out + err :]
+    return status, rest[:length], rest[length:]
 
 
 def _trailer(request: bytes, body: bytes) -> bytes:

@@ -22,10 +22,14 @@ def run(arguments: list[str], commands: Mapping[str, str]) -> int:
     progress = console.progress(wanted=not (options.quiet or options.json))
     outcome = import_module(commands[options.command]).answer(options, progress)
     if options.json:
-        sys.stdout.write(wire.success(outcome))
+        text = wire.success(outcome)
+        sys.stdout.write(text)
     else:
+        text = outcome.answer if outcome.answer.endswith("\n") else f"{outcome.answer}\n"
         console.show(outcome, quiet=options.quiet)
     sys.stdout.flush()
+    if outcome.memory is not None:
+        import_module("envid.app.remember").remember(arguments, outcome, stdout=text)
     return int(outcome.exit_code)
 
 
