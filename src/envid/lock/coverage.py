@@ -31,7 +31,7 @@ def coverage(lock: Lock, target: Target) -> Coverage:
     """Return what ``lock`` has for ``target``; never raises NoCompatibleArtifact, else as ``select``."""
     kinds: dict[str, Kind] = {}
     wheels = []
-    for entry in sorted(applying(lock, target), key=lambda entry: entry.name):
+    for entry in sorted(applying(lock, lock.distributions, target), key=lambda entry: entry.name):
         kinds[entry.name], wheel = _kind(entry, target)
         if wheel is not None:
             wheels.append(wheel.filename)

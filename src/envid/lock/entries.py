@@ -10,22 +10,24 @@ from envid.errors import InvalidLock, UnhashedArtifact, UnsafePath
 from envid.values.artifact import Artifact, ArtifactKind, LocalSource, LockedDistribution, NormalizedName, Sha256
 from envid.values.marker import parse_marker, satisfies
 from envid.values.target import parse_target
-from envid.values.wheel_tags import normalize_name, parse_wheel_name, same_version
+from envid.values.wheel_tags import normalize_name, sdist_belongs, wheel_belongs
 
 Table = Mapping[str, Any]
 
 _NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_VERSION: Final = re.compile(r"[0-9A-Za-z.!+_-]{1,128}")
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_UNPRINTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# The long ones stay text: `re` compiles them when a lock is first read this way, which a key never waits for.
+_UNPRINTED: Final = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
-_URL: Final = re.compile(r"(?P<scheme>https?|file)://(?P<authority>[^/?#\s]*)(?P<path>/[^?#\s]*)(?P<rest>[?#]\S*)?")
-_REPOSITORY: Final = re.compile(r"(?:https?|ssh|git|file)://(?P<authority>[^/?#\s]*)/\S*")
-_SECRET: Final = re.compile(
-    r"(?i)[?&#;](?:[a-z0-9_.-]*(?:token|secret|passw|signature|credential|api[-_]?key|access[-_]?key|auth)[a-z0-9_.-]*|sig|key|se|sv|st)="
+_URL: Final = r"(?P<scheme>https?|file)://(?P<authority>[^/?#\s]*)(?P<path>/[^?#\s]*)(?P<rest>[?#]\S*)?"
+_REPOSITORY: Final = r"(?:https?|ssh|git|file)://(?P<authority>[^/?#\s]*)/\S*"
+_SIGNED: Final = (
+    r"(?i)[?&#;](?:[a-z0-9_.-]*(?:token|secret|passw|signature|credential|api[-_]?key|access[-_]?key|auth)[a-z0-9_.-]*"
+    r"|sig|key|se|sv|st)="
 )
-_SDIST_ENDS: Final = (".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 _SOURCES: Final = ("vcs", "directory", "archive")
 _ANY_TARGET: Final = parse_target("cp312-win_amd64")
 
@@ -50,16 +52,18 @@ class _Entry:
         self.version: str | None = None
 
     def fail(self, problem: str) -> InvalidLock:
-        return InvalidLock(f"{self.path}: {self.name or self.where} {problem}", path=self.path, package=self.name or None)
+        subject = self.name or self.where
+        return InvalidLock(f"{self.path}: {subject} {problem}", path=self.path, package=self.name or None)
 
     def read(self) -> LockedDistribution:
         name = self.text("name")
         if name is None or not _NAME.fullmatch(name):
-            raise self.fail(f"has no name in normal form (`{shown(name)}`; the normal form is `{shown(normalize_name(str(name)))}`)")
+            normal = f"; the normal form is `{shown(normalize_name(name))}`" if name else ""
+            raise self.fail(f"has no name in normal form (`{shown(name)}`{normal})")
         self.name = NormalizedName(name)
         self.where = name
         self.version = self.text("version")
-        if self.version is not None and not same_version(self.version, self.version.strip()):
+        if self.version is not None and not _VERSION.fullmatch(self.version):
             raise self.fail(f"has the version `{shown(self.version)}`, which is none")
         wheels = self.tables("wheels")
         sdist = self.subtable("sdist")
@@ -120,7 +124,7 @@ class _Entry:
         if path is not None:
             path = self.safe(path, kind)
         filename = self.filename(table, kind, url, path)
-        hashes = self.hashes(table, kind, filename)
+        hashes = self.hashes(table, filename)
         size = table.get("size")
         if size is not None and (type(size) is not int or not 0 <= size < 2**53):
             raise self.fail(f"has a bad size for {shown(filename)}")
@@ -136,23 +140,24 @@ class _Entry:
             other_hashes=tuple(sorted((algorithm, value.lower()) for algorithm, value in hashes.items())),
         )
 
-    def hashes(self, table: Table, kind: str, filename: str) -> dict[str, str]:
+    def hashes(self, table: Table, filename: str) -> dict[str, str]:
         hashes = table.get("hashes", {})
         if not isinstance(hashes, dict) or not all(isinstance(v, str) and _HEX.fullmatch(v) for v in hashes.values()):
             raise self.fail(f"has bad hashes for {shown(filename)}")
         if not all(re.fullmatch(r"[a-z0-9_-]{1,32}", algorithm) for algorithm in hashes):
             raise self.fail(f"has a hash of no known kind for {shown(filename)}")
         if not _SHA256.fullmatch(hashes.get("sha256", "")):
-            raise UnhashedArtifact(
-                f"{self.path}: {self.name}: {shown(filename)} has no sha256", path=self.path, package=self.name, file=shown(filename)
-            )
+            name = shown(filename)
+            problem = f"{self.path}: {self.name}: {name} has no sha256"
+            raise UnhashedArtifact(problem, path=self.path, package=self.name, file=name)
         return dict(hashes)
 
     def filename(self, table: Table, kind: ArtifactKind, url: str | None, path: str | None) -> str:
         filename = self.text("name", table, kind)
         if filename is None:
-            filename = path.rpartition("/")[2] if path is not None else _unquote((url or "").partition("#")[0].partition("?")[0])
-        if not filename or _UNPRINTED.search(filename) or "/" in filename or "\\" in filename or filename in (".", ".."):
+            plain = (url or "").partition("#")[0].partition("?")[0]
+            filename = path.rpartition("/")[2] if path is not None else _unquote(plain)
+        if filename in ("", ".", "..") or re.search(_UNPRINTED, filename) or "/" in filename or "\\" in filename:
             raise self.unsafe(f"a {kind} named `{shown(filename)}`")
         if kind == "archive":
             return filename
@@ -167,9 +172,8 @@ class _Entry:
             editable = table.get("editable", False)
             if path is None or not isinstance(editable, bool):
                 raise self.fail("has a directory without path")
-            return LocalSource(
-                kind="directory", path=self.safe(path, "directory", outward=True), editable=editable, subdirectory=self.sub(table)
-            )
+            path = self.safe(path, "directory", outward=True)
+            return LocalSource(kind="directory", path=path, editable=editable, subdirectory=self.sub(table))
         if (table := self.subtable("vcs")) is None:
             return None
         commit, system = self.text("commit-id", table, "vcs"), self.text("type", table, "vcs")
@@ -192,19 +196,19 @@ class _Entry:
     # --- strings --------------------------------------------------------------------------
 
     def clean(self, url: str, what: str) -> str:
-        found = _URL.fullmatch(url)
-        if found is None or _UNPRINTED.search(url):
+        found = re.fullmatch(_URL, url)
+        if found is None or re.search(_UNPRINTED, url):
             raise self.fail(f"has for its {what} a URL that is not http, https or file")
         rest = found["rest"] or ""
-        if "@" not in found["authority"] and not _SECRET.search(rest):
+        if "@" not in found["authority"] and not re.search(_SIGNED, rest):
             return url
         if not self.drop:
             raise self.fail(f"has for its {what} a URL with a credential in it")
         return f"{found['scheme']}://{found['authority'].rpartition('@')[2]}{found['path']}"
 
     def clean_repository(self, url: str) -> str:
-        found = _REPOSITORY.fullmatch(url)
-        if found is None or _UNPRINTED.search(url) or _SECRET.search(url):
+        found = re.fullmatch(_REPOSITORY, url)
+        if found is None or re.search(_UNPRINTED, url) or re.search(_SIGNED, url):
             raise self.fail("has for its vcs a URL that is not http, https, ssh, git or file")
         user, at, host = found["authority"].rpartition("@")
         # `git@` is how an ssh repository is addressed, not a secret; anything with a password is.
@@ -216,7 +220,7 @@ class _Entry:
 
     def safe(self, path: str, what: str, *, outward: bool = False) -> str:
         """Return ``path`` without ``./``; ``outward``: it may begin with ``..`` (a directory beside ``lockfiles/``)."""
-        if _UNPRINTED.search(path) or "\\" in path or path.startswith("/") or _DRIVE.match(path):
+        if re.search(_UNPRINTED, path) or "\\" in path or path.startswith("/") or _DRIVE.match(path):
             raise self.unsafe(f"the {what} path `{shown(path)}`")
         parts = [part for part in path.split("/") if part != "."]
         inner = parts
@@ -229,7 +233,8 @@ class _Entry:
         return "/".join(parts) or "."
 
     def unsafe(self, what: str) -> UnsafePath:
-        return UnsafePath(f"{self.path}: {self.name} has {what}, which is not a safe relative path", path=self.path, package=self.name)
+        problem = f"{self.path}: {self.name} has {what}, which is not a safe relative path"
+        return UnsafePath(problem, path=self.path, package=self.name)
 
     # --- types ----------------------------------------------------------------------------
 
@@ -261,23 +266,3 @@ def _unquote(url: str) -> str:
     from urllib.parse import unquote
 
     return unquote(last, errors="strict") if re.fullmatch(r"(?:[^%]|%[0-9A-Fa-f]{2})*", last) else ""
-
-
-def wheel_belongs(filename: str, name: str, version: str | None) -> bool:
-    """Return whether ``filename`` is a wheel of that distribution (any spelling of name and version)."""
-    parsed = parse_wheel_name(filename)
-    return parsed is not None and parsed.name == name and (version is None or same_version(parsed.version, version))
-
-
-def sdist_belongs(filename: str, name: str, version: str | None) -> bool:
-    """Return whether ``filename`` is a source archive of that distribution."""
-    end = next((end for end in _SDIST_ENDS if filename.endswith(end)), None)
-    if end is None:
-        return False
-    stem = filename[: -len(end)]
-    for dash in re.finditer("-", stem):
-        if normalize_name(stem[: dash.start()]) == name:
-            rest = stem[dash.end() :]
-            if rest and (version is None or same_version(rest, version)):
-                return True
-    return False

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from envid.errors import ConflictMarkers, InvalidLock, TooLarge
 from envid.lock.entries import Table, distribution, shown
-from envid.lock.reader import read_canonical
-from envid.values.artifact import Lock
+from envid.lock.reader import Row, scan
+from envid.values.artifact import Lock, LockedDistribution
 from envid.values.marker import parse_marker, satisfies
 from envid.values.target import parse_target
 
@@ -27,11 +28,23 @@ _ANY_TARGET: Final = parse_target("cp312-win_amd64")
 
 def read(data: bytes, *, path: str) -> Lock:
     """Return what ``parse(data, path=path, validate=False)`` returns, sooner when ``lock.write`` made the bytes."""
-    if len(data) <= MAX_BYTES:
-        lock = read_canonical(data)
-        if lock is not None:
-            return lock
-    return parse(data, path=path, validate=False)
+    found = skim(data, path=path)
+    if found is None:
+        return parse(data, path=path, validate=False)
+    lock, rows = found
+    return replace(lock, distributions=tuple(row.distribution() for row in rows))
+
+
+def skim(data: bytes, *, path: str) -> tuple[Lock, list[Row]] | None:
+    """Return the lock without its distributions, and these in pieces; None when that takes the full reader."""
+    found = scan(data) if len(data) <= MAX_BYTES else None
+    if found is None:
+        return None
+    try:
+        return _lock(found[0], (), path), found[1]
+    except InvalidLock:
+        # Refused either way; the full reader says it with all it knows.
+        return None
 
 
 def parse(data: bytes, *, path: str, validate: bool = True, drop_credentials: bool = False) -> Lock:
@@ -56,11 +69,12 @@ def parse(data: bytes, *, path: str, validate: bool = True, drop_credentials: bo
     rows = [(entry.name, entry.version, entry.marker) for entry in distributions]
     if len({*rows}) != len(rows):
         name, number, _ = next(row for row in rows if rows.count(row) > 1)
-        raise InvalidLock(f"{path}: {name} {number or ''} is listed twice with the same marker", path=path, package=name)
-    lock = _lock(document, distributions_of=path)
+        problem = f"{path}: {name} {number or ''} is listed twice with the same marker"
+        raise InvalidLock(problem, path=path, package=name)
+    lock = _lock(document, distributions, path)
     if validate:
         _validate(document, path)
-    return _with(lock, distributions)
+    return lock
 
 
 def load(data: bytes, *, path: str) -> dict[str, Any]:
@@ -99,8 +113,7 @@ def _validate(document: Mapping[str, Any], path: str) -> None:
         raise InvalidLock(f"{path} is not a valid lock: {shown(error)}", path=path) from error
 
 
-def _lock(document: Table, *, distributions_of: str) -> Lock:
-    path = distributions_of
+def _lock(document: Table, distributions: tuple[LockedDistribution, ...], path: str) -> Lock:
     created_by = document.get("created-by")
     requires_python = document.get("requires-python")
     if not isinstance(created_by, str):
@@ -125,7 +138,7 @@ def _lock(document: Table, *, distributions_of: str) -> Lock:
         raise InvalidLock(f"{path}: [tool.envid] is not as envid writes it", path=path)
     return Lock(
         created_by=created_by,
-        distributions=(),
+        distributions=distributions,
         requires_python=requires_python,
         environments=environments,
         extras=_strings(document, "extras", path),
@@ -151,9 +164,3 @@ def _strings(document: Table, key: str, path: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise InvalidLock(f"{path}: `{key}` is not an array of texts", path=path)
     return tuple(value)
-
-
-def _with(lock: Lock, distributions: tuple[Any, ...]) -> Lock:
-    from dataclasses import replace
-
-    return replace(lock, distributions=distributions)

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
 from envid.errors import InvalidLock, NoCompatibleArtifact, TargetNotCovered
-from envid.lock.pylock import read
-from envid.values.artifact import Lock, LockedDistribution, Resolution, Selected
+from envid.lock.pylock import read, skim
+from envid.values.artifact import Lock, LockedDistribution, NormalizedName, Resolution, Selected
 from envid.values.marker import evaluate, satisfies, truth, undetermined, variables
-from envid.values.target import Target, tag_ranks
+from envid.values.target import Target
 from envid.values.wheel_tags import best_wheel
+
+
+class Entry(Protocol):
+    """What decides whether an entry applies; both readers' entries have it."""
+
+    @property
+    def name(self) -> NormalizedName: ...
+    @property
+    def version(self) -> str | None: ...
+    @property
+    def marker(self) -> str | None: ...
+    @property
+    def requires_python(self) -> str | None: ...
+
+
+E = TypeVar("E", bound=Entry)
 
 
 def select(lock: Lock, target: Target) -> Resolution:
@@ -16,18 +35,41 @@ def select(lock: Lock, target: Target) -> Resolution:
     Raises TargetNotCovered, InvalidLock (two entries of one name apply), NoCompatibleArtifact,
     IdentityUnknown (a marker depends on what the target leaves open).
     """
-    chosen = [take(entry, target) for entry in applying(lock, target)]
-    consulted = frozenset[str]().union(*(variables(entry.marker) for entry in lock.distributions if entry.marker))
-    return Resolution(
-        selected=tuple(sorted(chosen, key=lambda selected: selected.name)), consulted=tuple(sorted(consulted))
-    )
+    chosen = [take(entry, target) for entry in applying(lock, lock.distributions, target)]
+    return _resolution(chosen, lock.distributions)
 
 
-def applying(lock: Lock, target: Target) -> list[LockedDistribution]:
-    """Return the entries that apply to ``target``, one per name at most; raise as ``select``, but for artifacts."""
+def resolve_quick(data: bytes, target: Target, *, path: str) -> Resolution:
+    """Return ``select(read(data, path=path), target)``, building only what the target takes where that is possible."""
+    found = skim(data, path=path)
+    if found is None:
+        return select(read(data, path=path), target)
+    lock, rows = found
+    chosen = []
+    for row in applying(lock, rows, target):
+        artifact = row.best(target) or row.sdist
+        if artifact is None:
+            chosen.append(take(row.distribution(), target))
+        else:
+            chosen.append(Selected(name=row.name, version=row.version, artifact=artifact))
+    return _resolution(chosen, rows)
+
+
+def _resolution(chosen: list[Selected], entries: Sequence[Entry]) -> Resolution:
+    markers = {entry.marker for entry in entries if entry.marker is not None}
+    consulted = frozenset[str]().union(*map(variables, markers))
+    chosen.sort(key=lambda selected: selected.name)
+    return Resolution(selected=tuple(chosen), consulted=tuple(sorted(consulted)))
+
+
+def applying(lock: Lock, entries: Sequence[E], target: Target) -> list[E]:
+    """Return those of ``entries`` that apply to ``target``, one per name at most.
+
+    ``lock`` gives what goes for all of them. Raises as ``select``, but for NoCompatibleArtifact.
+    """
     _check_covered(lock, target)
-    found: dict[str, LockedDistribution] = {}
-    for entry in lock.distributions:
+    found: dict[str, E] = {}
+    for entry in entries:
         if entry.marker is not None and not evaluate(entry.marker, target, groups=lock.default_groups):
             continue
         if entry.requires_python is not None:
@@ -60,21 +102,19 @@ def _check_python(subject: str, specifiers: str, target: Target) -> None:
     if answer is None:
         raise undetermined(f"requires-python `{specifiers}` of {subject}", target)
     if not answer:
-        raise TargetNotCovered(f"{subject} requires Python {specifiers}, which {target.name} is not", target=target.name)
+        problem = f"{subject} requires Python {specifiers}, which {target.name} is not"
+        raise TargetNotCovered(problem, target=target.name)
 
 
 def take(entry: LockedDistribution, target: Target) -> Selected:
-    """Return what ``target`` takes of ``entry``: source, archive, best wheel, else sdist; raise NoCompatibleArtifact."""
+    """Return what ``target`` takes of ``entry``: source, archive, best wheel, sdist; raise NoCompatibleArtifact."""
     if entry.source is not None:
         return Selected(name=entry.name, version=entry.version, source=entry.source)
     artifact = entry.archive
     if entry.wheels:
-        if len(entry.wheels) == 1 and _fits_everyone(entry.wheels[0].filename, target):
-            artifact = entry.wheels[0]
-        else:
-            by_name = {wheel.filename: wheel for wheel in entry.wheels}
-            best = best_wheel(list(by_name), target)
-            artifact = None if best is None else by_name[best]
+        by_name = {wheel.filename: wheel for wheel in entry.wheels}
+        best = best_wheel(list(by_name), target)
+        artifact = None if best is None else by_name[best]
     artifact = artifact or entry.sdist
     if artifact is None:
         raise NoCompatibleArtifact(
@@ -84,12 +124,3 @@ def take(entry: LockedDistribution, target: Target) -> Selected:
             package=entry.name, target=target.name,
         )  # fmt: skip
     return Selected(name=entry.name, version=entry.version, artifact=artifact)
-
-
-def _fits_everyone(filename: str, target: Target) -> bool:
-    return filename.endswith("-py3-none-any.whl") and "py3-none-any" in tag_ranks(target)
-
-
-def resolve_quick(data: bytes, target: Target, *, path: str) -> Resolution:
-    """Return ``select(read(data, path=path), target)``."""
-    return select(read(data, path=path), target)

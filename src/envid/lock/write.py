@@ -14,7 +14,7 @@ from envid.lock.pylock import FORMAT, load
 from envid.values.artifact import Artifact, LocalSource, Lock, LockedDistribution
 from envid.values.digest import blake3_hex
 from envid.values.marker import truth
-from envid.values.target import Target, tag_ranks
+from envid.values.target import Target
 from envid.values.wheel_tags import rank
 
 __all__ = ["WHEELHOUSE", "body_digest", "environments_for", "neutral", "preserved", "write"]
@@ -72,8 +72,8 @@ def canonical_entries(lock: Lock, targets: Sequence[Target]) -> tuple[LockedDist
 
 def _usable(entry: LockedDistribution, targets: Sequence[Target]) -> tuple[Artifact, ...]:
     takers = [target for target in targets if entry.marker is None or truth(entry.marker, target.short) is not False]
-    ranks = [tag_ranks(target) for target in {target.short for target in takers}]
-    found = tuple(wheel for wheel in entry.wheels if any(rank(wheel.filename, table) is not None for table in ranks))
+    shorts = {target.short for target in takers}
+    found = tuple(wheel for wheel in entry.wheels if any(rank(wheel.filename, target) is not None for target in shorts))
     if entry.wheels and not found and entry.sdist is None:
         names = ", ".join(target.name for target in takers)
         raise NoCompatibleArtifact(
@@ -101,7 +101,8 @@ def _head(lock: Lock, others: Mapping[str, object], *, bare: bool) -> str:
 def _entry(entry: LockedDistribution, others: Mapping[str, object]) -> str:
     parts = [f"\n[[packages]]\nname = {toml.string(entry.name)}\n"]
     for name, text in (
-        ("version", entry.version), ("marker", entry.marker), ("requires-python", entry.requires_python), ("index", entry.index)
+        ("version", entry.version), ("marker", entry.marker), ("requires-python", entry.requires_python),
+        ("index", entry.index),
     ):  # fmt: skip
         if text is not None:
             parts.append(f"{name} = {toml.string(text)}\n")
@@ -138,8 +139,8 @@ def _artifact(artifact: Artifact) -> str:
         fields.append(f"path = {toml.string(artifact.path)}")
     if artifact.size is not None:
         fields.append(f"size = {artifact.size}")
-    hashes = [f'sha256 = "{artifact.sha256}"', *(f'{toml.key(name)} = "{digest}"' for name, digest in artifact.other_hashes)]
-    fields.append(f"hashes = {{ {', '.join(hashes)} }}")
+    hashes = [("sha256", artifact.sha256), *artifact.other_hashes]
+    fields.append("hashes = { " + ", ".join(f'{toml.key(name)} = "{digest}"' for name, digest in hashes) + " }")
     if artifact.subdirectory is not None:
         fields.append(f"subdirectory = {toml.string(artifact.subdirectory)}")
     return f"{{ {', '.join(fields)} }}"

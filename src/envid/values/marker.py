@@ -73,13 +73,8 @@ class Combination:
 
 Tree = Comparison | Combination
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Facts:
-    known: Mapping[str, str]
-    groups: frozenset[str]
-    supposed: bool = False
-    """The patch release in ``known`` is one of several that are tried."""
+_Facts = tuple[Mapping[str, str], frozenset[str], bool]
+"""Known variables; active groups; whether the patch release among them is one of several that are tried."""
 
 
 def evaluate(marker: str, target: Target, *, groups: Iterable[str] = ()) -> bool:
@@ -168,14 +163,14 @@ def tree_truth(tree: Tree, target: Target, groups: frozenset[str]) -> bool | Non
     """
     known = marker_environment(target)
     if target.patch is not None or not tree_variables(tree) & _PATCHED:
-        return _decide(tree, _Facts(known=known, groups=groups))
+        return _decide(tree, (known, groups, False))
     answers = set()
     for patch in sorted(_turning_points(tree, target)):
         version = f"{target.python[0]}.{target.python[1]}.{patch}"
         at = {**known, "python_full_version": version}
         if target.implementation == "cpython":
             at["implementation_version"] = version
-        answers.add(_decide(tree, _Facts(known=at, groups=groups, supposed=True)))
+        answers.add(_decide(tree, (at, groups, True)))
     return answers.pop() if len(answers) == 1 else None
 
 
@@ -205,14 +200,15 @@ def _decide(tree: Tree, facts: _Facts) -> bool | None:
 
 def _compare(atom: Comparison, facts: _Facts) -> bool | None:
     variable = atom.variable
+    known, groups, supposed = facts
     if variable == "extra" or variable in SETS:
-        return _compare_set(atom, facts.groups if variable == "dependency_groups" else EMPTY)
-    value = facts.known.get(variable)
+        return _compare_set(atom, groups if variable == "dependency_groups" else EMPTY)
+    value = known.get(variable)
     if value is None:
         return None
     if variable in VERSIONS:
         # The releases tried are the turning points of version comparisons; text containment has others.
-        if facts.supposed and variable in _PATCHED and atom.operator in ("in", "not in"):
+        if supposed and variable in _PATCHED and atom.operator in ("in", "not in"):
             return None
         if not atom.reverse and _plain(atom.operator, atom.literal) and _PLAIN_VERSION.fullmatch(value):
             return _compare_versions(value, atom.operator, atom.literal)

@@ -125,13 +125,13 @@ def parse_target(value: object) -> Target:
         return _parse(python, platform, _shown(value))
     if isinstance(value, Mapping):
         unknown = sorted(str(key) for key in value if key not in ("python", "platform"))
-        python, platform = value.get("python"), value.get("platform")
-        if unknown or not isinstance(python, str) or not isinstance(platform, str):
+        version, place = value.get("python"), value.get("platform")
+        if unknown or not isinstance(version, str) or not isinstance(place, str):
             raise InvalidTarget(
                 "a target table has exactly the text keys `python` and `platform`"
                 + (f", not `{_shown(unknown[0])}`" if unknown else "")
             )
-        return _parse(python, platform, _shown(f"{python}-{platform}"))
+        return _parse(version, place, _shown(f"{version}-{place}"))
     raise InvalidTarget(f"a target is text or a table, not {type(value).__name__}")
 
 

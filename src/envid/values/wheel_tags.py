@@ -1,9 +1,8 @@
-"""The name of a wheel: which tags it carries, how it ranks, how low a platform it runs on."""
+"""File names of artifacts: whose they are, which tags a wheel carries, how it ranks, how low a platform it runs on."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -18,6 +17,7 @@ _WHEEL: Final = re.compile(
 )
 _RUNS: Final = re.compile(r"[-_.]+")
 _RELEASE: Final = re.compile(r"\d+(?:\.\d+)*")
+_SDIST_ENDS: Final = (".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 MAX_TAGS: Final = 1024
 """A compressed tag set beyond this is no honest file name."""
 
@@ -86,24 +86,51 @@ def _release(text: str) -> tuple[int, ...]:
     return tuple(parts)
 
 
-def rank(filename: str, ranks: Mapping[str, int]) -> int | None:
-    """Return the best position among ``ranks`` (``tag_ranks(target)``) of a wheel's tags; None: it cannot be used."""
-    head, _, tail = filename[:-4].rpartition("-")
-    if "." not in tail:
-        # One platform is nine wheels in ten; this half is what the cost of a cold key is made of.
-        single = ranks.get("-".join((*head.rsplit("-", 2)[-2:], tail)))
-        if single is not None:
-            return single
+def wheel_belongs(filename: str, name: str, version: str | None) -> bool:
+    """Return whether ``filename`` is a wheel of that distribution (any spelling of name and version)."""
     parsed = parse_wheel_name(filename)
-    if parsed is None:
+    return parsed is not None and parsed.name == name and (version is None or same_version(parsed.version, version))
+
+
+def sdist_belongs(filename: str, name: str, version: str | None) -> bool:
+    """Return whether ``filename`` is a source archive of that distribution."""
+    end = next((end for end in _SDIST_ENDS if filename.endswith(end)), None)
+    if end is None:
+        return False
+    stem = filename[: -len(end)]
+    for dash in re.finditer("-", stem):
+        if normalize_name(stem[: dash.start()]) == name:
+            rest = stem[dash.end() :]
+            if rest and (version is None or same_version(rest, version)):
+                return True
+    return False
+
+
+def rank(filename: str, target: Target) -> int | None:
+    """Return the best position among the target's tags that a wheel's tags have; None: it cannot be used."""
+    if not filename.endswith(".whl") or filename.count("-") < 4:
         return None
-    return min((ranks[tag] for tag in parsed.tags if tag in ranks), default=None)
+    return rank_of_set("-".join(filename[:-4].rsplit("-", 3)[1:]), target)
+
+
+@lru_cache(maxsize=8192)
+def rank_of_set(text: str, target: Target) -> int | None:
+    """Return as ``rank``, of a compressed tag set such as ``cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64``.
+
+    Cached by the set: a lock of two thousand wheels has some three hundred of them.
+    """
+    ranks = tag_ranks(target)
+    if "." not in text:
+        return ranks.get(text.lower())
+    parts = [part.split(".") for part in text.lower().split("-")]
+    if len(parts) != 3 or len(parts[0]) * len(parts[1]) * len(parts[2]) > MAX_TAGS:
+        return None
+    return min((ranks[tag] for combined in product(*parts) if (tag := "-".join(combined)) in ranks), default=None)
 
 
 def best_wheel(filenames: list[str], target: Target) -> str | None:
     """Return the wheel that ``target`` takes: the best tag, then the highest build number, then the first name."""
-    ranks = tag_ranks(target)
-    usable = [(position, filename) for filename in filenames if (position := rank(filename, ranks)) is not None]
+    usable = [(position, filename) for filename in filenames if (position := rank(filename, target)) is not None]
     if not usable:
         return None
     best = min(position for position, _ in usable)
