@@ -13,7 +13,7 @@ from unicodedata import normalize
 from blake3 import blake3
 
 from envid.errors import DigestMismatch, InvalidRecord, InvalidWheel, TooLarge, UnsafePath
-from envid.installed.archive import CHUNK, Archive, Member, check_no_file_is_directory, check_path
+from envid.installed.archive import CHUNK, Archive, Member, check_no_file_is_directory
 from envid.installed.entry_points import parse_entry_points
 from envid.installed.record import (
     INSTALLER_FILES,
@@ -38,6 +38,8 @@ MAX_NOTES: Final = 10
 """Of each kind; one more says how many were left out."""
 _SCRIPT_HEAD: Final = 4096
 """Bytes in which the first line of a ``#!python`` script must end."""
+_METADATA_HEAD: Final = 64 * 1024
+"""Bytes in which METADATA must tell name and version."""
 _FILENAME: Final = re.compile(r"([^-\s/]+)-([^-\s/]+)(?:-\d[^-\s/]*)?-[^-\s/]+-[^-\s/]+-[^-\s/]+\.whl")
 
 
@@ -64,7 +66,7 @@ def _read(stream: BinaryIO, filename: str, sha256: Sha256 | None) -> WheelConten
 
 
 def _hash(stream: BinaryIO, filename: str) -> tuple[BinaryIO, str]:
-    """Return the sha256 of all of ``stream``, and a stream of the same bytes that nobody else can change."""
+    """Return a stream of the same bytes and their sha256; up to ``IN_MEMORY`` one that nobody else can change."""
     size = stream.seek(0, io.SEEK_END)
     stream.seek(0)
     if size > MAX_WHEEL:
@@ -93,6 +95,7 @@ class _Reader:
         self.dist_info = self.find_dist_info(name, version)
         files = [member for member in self.archive.members if not member.is_directory]
         self.read_dist_info(files)
+        self.check_metadata(name, version)
         self.root = self.root_scheme()
         entry_points = self.entry_points()
         entries = self.entries(files, {entry.script for entry in entry_points})
@@ -143,6 +146,11 @@ class _Reader:
             if member.size > limit:
                 raise TooLarge(f"{self.filename}: {member.path} is larger than {limit} bytes", wheel=self.filename)
             self.kept[base] = b"".join(self.archive.chunks(member))
+
+    def check_metadata(self, name: str, version: str) -> None:
+        fields = _headers(self.kept["METADATA"][:_METADATA_HEAD])
+        if normalized(fields.get("name", "")) != name or _version(fields.get("version", "")) != version:
+            raise self.bad("has a METADATA of another name or version than its file name")
 
     def root_scheme(self) -> Literal["purelib", "platlib"]:
         fields = _headers(self.kept["WHEEL"])
@@ -272,7 +280,6 @@ def canonical_place(entry: ContentEntry, *, name: str) -> str:
         return "bin/" + entry.path
     if entry.scheme == "headers":
         return "include/" + entry.path
-    check_path(entry.path, label=entry.path)
     return place_in_prefix(entry.path, name=name)
 
 
