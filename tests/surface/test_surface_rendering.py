@@ -121,6 +121,6 @@ def test_no_value_can_inject_an_output(values: dict[str, str]) -> None:
 def test_an_annotation_is_one_line_whatever_it_says(subject: str, message: str) -> None:
     """Newlines, percent signs, colons and commas of strangers cannot end an annotation or begin another."""
     finding = Finding(code="a:b,c", severity="info", subject=subject, message=message)
-    text = ci.annotations([finding], file="pyproject.toml")
+    text = ci.annotate([finding], file="pyproject.toml")
     assert text.count("\n") == 1
     assert text.startswith("::notice file=pyproject.toml,title=a%3Ab%2Cc::")

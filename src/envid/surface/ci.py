@@ -10,7 +10,7 @@ from envid.values.finding import Finding
 _LEVELS = {"error": "error", "warning": "warning", "info": "notice"}
 
 
-def annotations(findings: Iterable[Finding], *, file: str) -> str:
+def annotate(findings: Iterable[Finding], *, file: str) -> str:
     """Return GitHub workflow commands, one line a finding, attached to ``file`` of the repository."""
     lines = []
     for item in findings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from typing import IO, Final
+from typing import Final, TextIO
 
 from envid.app.outcome import Outcome
 from envid.errors import EnvidError
@@ -65,7 +65,7 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
 
 
-def _colour(stream: IO[str]) -> bool:
+def _colour(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -73,7 +73,7 @@ def _paint(text: str, style: str, colour: bool) -> str:
     return f"\033[{_STYLES[style]}m{text}\033[0m" if colour else text
 
 
-def _write(stream: IO[str], text: str) -> None:
+def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
     except UnicodeEncodeError:

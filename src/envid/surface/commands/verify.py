@@ -8,7 +8,7 @@ from dataclasses import replace
 from envid.app.outcome import Outcome
 from envid.app.verify import verify
 from envid.app.workspace import open_workspace
-from envid.surface.ci import annotations
+from envid.surface.ci import annotate
 from envid.values.progress import Progress
 
 SUMMARY = "check the locks and every installed file, offline"
@@ -41,6 +41,6 @@ def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
         progress=progress,
     )
     if options.github and not options.json:
-        marked = annotations(outcome.findings, file="pyproject.toml")
+        marked = annotate(outcome.findings, file="pyproject.toml")
         return replace(outcome, answer=f"{marked}{outcome.answer}")
     return outcome
