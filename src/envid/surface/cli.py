@@ -5,13 +5,11 @@ Hot answers come first, from ``app.recall``, before anything else is imported: `
 Everything else is loaded late through one table, which is the project's only late import of itself.
 """
 
-from __future__ import annotations
-
 import sys
-from importlib import import_module
 
 from envid.app.recall import recall
-from envid.errors import BUG, INTERRUPTED, EnvidError
+
+INTERRUPTED = 130
 
 COMMANDS = {
     "init": "envid.surface.commands.init",
@@ -35,11 +33,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     try:
         remembered = recall(arguments)
-        if remembered is not None:
-            sys.stdout.write(remembered[0])
-            sys.stdout.flush()
-            return remembered[1]
-        return int(import_module("envid.surface.session").run(arguments, COMMANDS))
+        if remembered is None:
+            return _cold(arguments)
+        sys.stdout.write(remembered[0])
+        sys.stdout.flush()
+        return remembered[1]
     except KeyboardInterrupt:
         sys.stderr.write("envid: interrupted\n")
         return INTERRUPTED
@@ -47,7 +45,18 @@ def main(argv: list[str] | None = None) -> int:
         # The reader went away (`envid diff | head`); Python would complain again while it closes stdout.
         sys.stdout = sys.__stderr__
         return 141
-    except EnvidError as error:
-        return int(import_module("envid.surface.session").complain(error, arguments))
+
+
+def _cold(arguments: list[str]) -> int:
+    # Not at the top: the fifty classes of envid.errors cost as much as a whole hot answer.
+    from importlib import import_module
+
+    errors, session = import_module("envid.errors"), import_module("envid.surface.session")
+    try:
+        return int(session.run(arguments, COMMANDS))
+    except (KeyboardInterrupt, BrokenPipeError):
+        raise
+    except errors.EnvidError as error:
+        return int(session.complain(error, arguments))
     except Exception as error:  # noqa: BLE001 - the one place where a bug becomes exit 70
-        return int(import_module("envid.surface.session").confess(error, arguments, BUG))
+        return int(session.confess(error, arguments, errors.BUG))

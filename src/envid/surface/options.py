@@ -40,7 +40,7 @@ def build(commands: Mapping[str, str], *, only: str | None = None) -> argparse.A
     group.add_argument("--offline", action="store_true", help="open no connection")
     parser = _parser(prog="envid", description=DESCRIPTION, parents=[common])
     parser.add_argument("--version", action="version", version=f"envid {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_parser)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_parser)  # type: ignore[call-overload]
     for name in [only] if only else commands:
         module = import_module(commands[name])
         summary = str(module.SUMMARY)
