@@ -291,6 +291,13 @@ class GitNotFound(ToolchainError):
     hint = "install git, or compare files"
 
 
+class TargetUnfit(ToolchainError):
+    """The environment or this host cannot run what the target asked for needs."""
+
+    slug = "toolchain.unfit"
+    hint = "sync on a host of that target, or use `envid vendor` to prepare the files here"
+
+
 class InstallFailed(ToolchainError):
     """The installer failed; the environment is as it was before."""
 

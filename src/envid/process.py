@@ -10,7 +10,8 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -94,3 +95,43 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     else:
         child.kill()
     child.communicate()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP raise KeyboardInterrupt in the block, as SIGINT does, so that work is undone.
+
+    Outside the main thread signals arrive elsewhere; the block then runs as it is.
+    """
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    with _handling(("SIGTERM", "SIGHUP"), interrupt):
+        yield
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP wait until the block has ended: an undoing must not be undone half way."""
+    waiting: list[int] = []
+    with _handling(("SIGINT", "SIGTERM", "SIGHUP"), lambda number, _frame: waiting.append(number)):
+        yield
+    if waiting:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _handling(names: Sequence[str], handler: Callable[[int, object], None]) -> Iterator[None]:
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before: dict[int, object] = {}
+    try:
+        try:
+            for number in numbers:
+                before[number] = signal.signal(number, handler)
+        except ValueError:  # not the main thread
+            pass
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)  # type: ignore[arg-type]

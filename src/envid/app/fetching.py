@@ -10,13 +10,15 @@ from typing import Final
 from envid import atomic
 from envid.app.network import access_of, indexes_of, places_of
 from envid.app.workspace import Workspace
-from envid.errors import DigestMismatch
+from envid.errors import DigestMismatch, SdistRefused
 from envid.installed.wheel import read_contents
 from envid.lock.download import Request, download
 from envid.store import contents as known_contents
 from envid.store.wheels import artifact_path, file_sha256
-from envid.values.artifact import Artifact, NormalizedName, Sha256
+from envid.values.artifact import Artifact, NormalizedName, Resolution, Sha256
 from envid.values.progress import SILENT, Progress
+from envid.values.target import Target
+from envid.values.wheel_tags import normalize_name
 
 _SDIST: Final = re.compile(r"(?P<name>.+)-[^-]+?\.(tar\.gz|zip|tar\.bz2|tar\.xz|tgz)")
 
@@ -127,3 +129,14 @@ def project_of(filename: str) -> NormalizedName:
     match = None if filename.endswith(".whl") else _SDIST.fullmatch(filename)
     stem = match["name"] if match else filename.partition("-")[0]
     return NormalizedName(re.sub(r"[-_.]+", "-", stem).lower())
+
+
+def refuse_sdists(workspace: Workspace, resolution: Resolution, target: Target, *, name: str) -> None:
+    """Raise SdistRefused for a source archive of a distribution that the lock ``name`` does not allow by name."""
+    allowed = {normalize_name(text) for text in workspace.intent.lock_settings(name).allow_sdist}
+    for item in resolution.selected:
+        if item.artifact is not None and not item.artifact.filename.endswith(".whl") and item.name not in allowed:
+            raise SdistRefused(
+                f"{item.name} {item.version or ''} has only a source archive for {target.name}", package=item.name,
+                hint=f'building it runs its code; to allow that: [tool.envid.lock] allow-sdist = ["{item.name}"]',
+            )  # fmt: skip

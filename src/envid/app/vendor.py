@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from envid import atomic
-from envid.app.fetching import fetch_missing, learn_contents, local_files
+from envid.app.fetching import fetch_missing, learn_contents, local_files, refuse_sdists
 from envid.app.outcome import Outcome
 from envid.app.selecting import resolve, target_for
 from envid.app.workspace import Workspace
-from envid.errors import NoCompatibleArtifact, SdistRefused
+from envid.errors import NoCompatibleArtifact
 from envid.lock import wheelhouse
 from envid.lock.pylock import parse, read
 from envid.store.wheels import artifact_path, file_sha256
@@ -19,7 +19,6 @@ from envid.values.artifact import Artifact, Lock, Resolution, Sha256
 from envid.values.finding import Finding
 from envid.values.progress import SILENT, Progress
 from envid.values.target import Target
-from envid.values.wheel_tags import normalize_name
 
 
 def vendor(
@@ -69,21 +68,10 @@ def _resolutions(
     workspace: Workspace, lock: Lock, targets: Sequence[str], name: str
 ) -> Mapping[Target, Resolution]:
     wanted = [target_for(text) for text in targets] or list(workspace.intent.settings.targets) or [target_for(None)]
-    allowed = {normalize_name(text) for text in workspace.intent.lock_settings(name).allow_sdist}
     resolutions = {target: resolve(workspace, lock, target) for target in wanted}
     for target, resolution in resolutions.items():
-        check_sdists(resolution, target, allowed)
+        refuse_sdists(workspace, resolution, target, name=name)
     return resolutions
-
-
-def check_sdists(resolution: Resolution, target: Target, allowed: Set[str]) -> None:
-    """Refuse source archives of distributions that are not allowed by name; raise SdistRefused."""
-    for item in resolution.selected:
-        if item.artifact is not None and not item.artifact.filename.endswith(".whl") and item.name not in allowed:
-            raise SdistRefused(
-                f"{item.name} {item.version or ''} has only a source archive for {target.name}", package=item.name,
-                hint=f'building it runs its code; to allow that: [tool.envid.lock] allow-sdist = ["{item.name}"]',
-            )  # fmt: skip
 
 
 def _texts(lock: Lock, resolutions: Mapping[Target, Resolution]) -> dict[str, bytes]:

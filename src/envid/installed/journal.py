@@ -106,7 +106,7 @@ def roll_back(root: Path) -> None:
         # The marker goes last: until then the directory still says what it is.
         for entry in sorted(os.listdir(root)):
             if entry != MARKER:
-                _remove(root / entry)
+                discard(root / entry)
         atomic.remove_file(root / MARKER)
         atomic.remove_if_empty(root)
         return
@@ -121,16 +121,16 @@ def roll_back(root: Path) -> None:
             atomic.remove_file(root / path)
     for path in trees:
         if path not in still_there:
-            _remove(root / path)
+            discard(root / path)
     _remove_unforeseen(root, document, still_there)
     for path in sorted(directories, key=len, reverse=True):
-        _remove(root / path / "__pycache__")
+        discard(root / path / "__pycache__")
         atomic.remove_if_empty(root / path)
     for path, number in (*moved, *copied):
         kept = root / SNAPSHOT / number
         if os.path.lexists(kept):
             if kept.is_dir() and not kept.is_symlink():
-                _remove(root / path)
+                discard(root / path)
             atomic.make_directory((root / path).parent)
             atomic.rename(kept, root / path)
     finish(root)
@@ -210,7 +210,8 @@ def _prune(root: Path, taken: Sequence[str]) -> None:
             current = current.rpartition("/")[0]
 
 
-def _remove(path: Path) -> None:
+def discard(path: Path) -> None:
+    """Remove a file, a link or a directory with all that is in it; raise WriteFailed."""
     if path.is_dir() and not path.is_symlink():
         atomic.remove_tree(path)
     else:
@@ -223,7 +224,7 @@ def _remove_unforeseen(root: Path, document: dict[str, object], still_there: set
         before = set(names) if isinstance(names, list) else set()
         for entry in _listdir(root / directory):
             if entry not in before and f"{directory}/{entry}" not in still_there and entry != "__pycache__":
-                _remove(root / directory / entry)
+                discard(root / directory / entry)
 
 
 def _read(root: Path) -> dict[str, object]:

@@ -71,6 +71,16 @@ def create(venv: Path, python: str) -> None:
         raise InstallFailed(f"uv cannot make {venv}: {_said(done)}", path=str(venv))
 
 
+def find_python(version: str) -> str | None:
+    """Return the path of an interpreter ``X.Y[.Z]`` on this machine, ``None`` without one."""
+    argv = [
+        uv_binary(), "python", "find", "--no-config", "--no-project", "--offline", "--no-python-downloads", "--quiet",
+        version,
+    ]  # fmt: skip
+    done = process.run(argv, env=process.environment(passed=_NO_UV_INDEX), timeout=60.0)
+    return done.stdout.strip() or None if done.status == 0 else None
+
+
 def install(
     python: Path,
     items: Sequence[Installable],
