@@ -244,7 +244,8 @@ def test_dependencies_that_only_a_build_would_tell_are_refused(dynamic: str, ext
 
 def test_a_dynamic_version_or_unused_extra_is_none_of_the_locks_business() -> None:
     """Dynamic fields that no lock depends on are let through."""
-    assert texts('[project]\nname = "d"\ndynamic = ["version", "optional-dependencies"]\ndependencies = ["a"]\n') == ["a"]
+    dynamic = 'dynamic = ["version", "optional-dependencies"]'
+    assert texts(f'[project]\nname = "d"\n{dynamic}\ndependencies = ["a"]\n') == ["a"]
 
 
 def test_groups_without_a_project_are_enough() -> None:
