@@ -6,7 +6,7 @@ installed: ``survey`` tells which of the selected distributions are there, ``che
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -128,11 +128,11 @@ def check(
         root, listings, suspects, expected, pythons=python_paths(environment), modes=modes, tell=tell
     )  # fmt: skip
     report = Report(found.findings, found.unproven, found.files, found.size, found.hashed)
-    _records(report, surveyed, expected, suspects)
+    paths = {path for path, _, _ in found.others}
+    _records(report, surveyed, expected, suspects, paths)
     owned = {owner.name for owner in expected.owners}
     claimed = _claimed(surveyed, owned)
     compiled: list[Cached] = []
-    paths = {path for path, _, _ in found.others}
     infos = {place.info for _, place in surveyed.matched.values()} | {place.info for place in surveyed.others}
     remaining = []
     for path, mode, suspicious in found.others:
@@ -172,7 +172,9 @@ def _cached(
     )
 
 
-def _records(report: Report, surveyed: Survey, expected: Expected, suspects: Suspects | None) -> None:
+def _records(
+    report: Report, surveyed: Survey, expected: Expected, suspects: Suspects | None, paths: Container[str]
+) -> None:
     points: dict[str, list[EntryPoint]] = {}
     for entries in expected.launchers.values():
         for name, entry in entries:
@@ -180,7 +182,8 @@ def _records(report: Report, surveyed: Survey, expected: Expected, suspects: Sus
     for owner in expected.owners:
         item, place = surveyed.matched[owner.name]
         changed: set[str] | None = None if suspects is None else suspects.get(place.info, set())
-        if changed is None or "RECORD" in changed:
+        # A file that is gone has no metadata to differ.
+        if changed is None or "RECORD" in changed or f"{place.info}/RECORD" not in paths:
             finding = check_record(place, owner.digest, points.get(owner.name, ()))
             if finding is not None:
                 report.findings.append(finding)
@@ -227,7 +230,7 @@ def check_quick(
     ``names`` as in ``survey``; ``scripts`` are the names in the scripts directory.
     """
     report = Report()
-    _records(report, surveyed, expected, None)
+    _records(report, surveyed, expected, None, ())
     layout = expected.layout
     claimed = _claimed(surveyed, {owner.name for owner in expected.owners})
     tops = {place.info for place in surveyed.others} | {place.info for _, place in surveyed.matched.values()}

@@ -47,7 +47,8 @@ def check_compiled(
 ) -> list[Finding]:
     """Return a finding for each file that Python would load and should not, or that nobody can tell about.
 
-    The header alone is judged, and the code when ``deep`` or when a file changed that was known.
+    The header alone is judged, and the code when ``deep``, when a file changed that was known, and
+    when Python would not compare it with its source.
     """
     findings: list[Finding] = []
     suspects: list[tuple[Cached, str]] = []
@@ -62,8 +63,8 @@ def check_compiled(
         elif one.source is None:
             findings.append(_orphan(one))
         else:
-            verdict = _header(root, one, interpreter)
-            if verdict in ("ok", "forged") and (deep or one.known or verdict == "forged"):
+            verdict, believed = _header(root, one, interpreter)
+            if verdict in ("ok", "forged") and (deep or one.known or believed or verdict == "forged"):
                 suspects.append((one, name))
             elif verdict in ("ok", "foreign", "stale"):
                 continue
@@ -72,11 +73,13 @@ def check_compiled(
     if suspects:
         asked = [Suspect(pyc=f"{root}/{one.path}", source=f"{root}/{one.source}") for one, _ in suspects]
         verdicts = judge_many(asked, python=python, interpreter=interpreter)
-        findings += (_forged(one) for (one, _), verdict in zip(suspects, verdicts, strict=True) if verdict in ("forged", "orphan"))
+        judged = zip(suspects, verdicts, strict=True)
+        findings += (_forged(one) for (one, _), verdict in judged if verdict in ("forged", "orphan"))
     return findings
 
 
-def _header(root: str, one: Cached, interpreter: Interpreter) -> Judgement:
+def _header(root: str, one: Cached, interpreter: Interpreter) -> tuple[Judgement, bool]:
+    """Return what the header says, and whether Python would believe the file without a look at the source (PEP 552)."""
     try:
         handle = os.open(f"{root}/{one.path}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -85,8 +88,9 @@ def _header(root: str, one: Cached, interpreter: Interpreter) -> Judgement:
             os.close(handle)
         status = os.stat(f"{root}/{one.source}")
     except OSError:
-        return "orphan"
-    return judge_header(head, mtime=int(status.st_mtime), size=status.st_size, interpreter=interpreter)
+        return "orphan", False
+    unchecked = int.from_bytes(head[4:8], "little") & 0b11 == 0b01
+    return judge_header(head, mtime=int(status.st_mtime), size=status.st_size, interpreter=interpreter), unchecked
 
 
 def _forged(one: Cached) -> Finding:

@@ -10,6 +10,8 @@ from blake3 import blake3
 
 from envid.installed.walk import walk
 
+_SCRIPT = 1 << 20
+"""Programs larger than this, which no installer generates, count by their size."""
 _CONTEXT = "envid 2026 verify witness 1"
 
 
@@ -58,8 +60,7 @@ def _measure_tops(root: str, sites: list[str], scripts: str, singles: list[str])
         for name in names:
             path = f"{root}/{directory}/{name}"
             if directory == scripts:
-                # Who an interpreter's link leads to is part of the quick check; what a script says is not.
-                parts.append(os.fsencode(os.path.realpath(path)) if name.startswith("python") else b"")
+                parts.append(os.fsencode(os.path.realpath(path)) if os.path.islink(path) else _digest(path, _SCRIPT))
             elif name.endswith(".dist-info"):
                 parts.append(_digest(f"{path}/RECORD"))
                 parts.append(_digest(f"{path}/direct_url.json"))
@@ -68,13 +69,16 @@ def _measure_tops(root: str, sites: list[str], scripts: str, singles: list[str])
     return blake3(_frame(parts), derive_key_context=_CONTEXT).digest()
 
 
-def _digest(path: str) -> bytes:
+def _digest(path: str, limit: int = 1 << 40) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return b""
     try:
-        digest = blake3()
+        status = os.fstat(handle)
+        if status.st_size > limit:
+            return b"%d" % status.st_size
+        digest = blake3(b"%d" % status.st_mode)
         while data := os.read(handle, 1 << 20):
             digest.update(data)
         return digest.digest()
