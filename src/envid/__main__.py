@@ -1,7 +1,5 @@
 """``python -m envid`` and the ``envid`` script are the same program."""
 
-from __future__ import annotations
-
 import sys
 
 from envid.surface.cli import main

@@ -16,6 +16,12 @@ from envid.store import sidecar
 VERBS = ("key", "identity", "lock")
 _VALUED = ("--layer", "--target", "--name", "--project")
 _FLAGS = ("--json", "--quiet", "--offline", "--check")
+DECISIVE = (
+    "identity.py", "app/keys.py", "app/measuring.py", "app/checking.py", "lock/select.py", "lock/reader.py",
+    "lock/pylock.py", "lock/freshness.py", "values/component.py", "values/marker.py", "values/target.py",
+    "values/wheel_tags.py", "values/digest.py",
+)  # fmt: skip
+"""Modules that make the answers. Where envid runs from a checkout, every one of its modules is looked at instead."""
 _MAX_INPUT = 64 * 1024 * 1024
 
 
@@ -81,7 +87,11 @@ def ask(argv: list[str]) -> Question | None:
         files[path] = digest
     said = [f"{name}={options[name]}" for name in sorted(options)]
     slot = _bound([root, *said])
-    request = _bound([root, *said, *host_facts(), *code_facts(), *(f"{path}={files[path]}" for path in sorted(files))])
+    try:
+        facts = [*host_facts(), *code_facts()]
+    except OSError:
+        return None
+    request = _bound([root, *said, *facts, *(f"{path}={files[path]}" for path in sorted(files))])
     return Question(options[""], os.path.join(cache, "answers-v1"), slot.hex(), request, files)
 
 
@@ -160,11 +170,21 @@ def _inputs(root: str, options: dict[str, str]) -> list[str] | None:
 
 def _digest(path: str) -> str | None:
     try:
-        with open(path, "rb", 0) as stream:
-            data = stream.read(_MAX_INPUT + 1)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    return blake3(data).hexdigest() if len(data) <= _MAX_INPUT else None
+    digest = blake3()
+    left = _MAX_INPUT
+    try:
+        # By pieces: the first touch of two fresh megabytes costs three times what hashing them does.
+        while left > 0 and (piece := os.read(handle, 65536)):
+            digest.update(piece)
+            left -= len(piece)
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return digest.hexdigest() if left > 0 else None
 
 
 def host_facts() -> list[str]:
@@ -186,21 +206,29 @@ def host_facts() -> list[str]:
 def code_facts() -> list[str]:
     """Return what tells this code of envid, and of what is installed beside it, from another."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    beside = os.path.dirname(os.path.dirname(os.path.abspath(sys.modules["blake3"].__file__ or "")))
+    if os.path.dirname(package) == beside:
+        # Installed: every installer makes or replaces a directory entry there.
+        paths = [beside, package, *(os.path.join(package, name) for name in DECISIVE)]
+    else:
+        paths = [beside, *_sources(package)]
     facts = []
+    for path in paths:
+        found = os.stat(path)
+        facts.append(f"{path} {found.st_size} {found.st_mtime_ns} {found.st_ino}")
+    return facts
+
+
+def _sources(package: str) -> list[str]:
+    paths = []
     waiting = [package]
     while waiting:
-        place = waiting.pop()
-        with os.scandir(place) as entries:
-            for entry in entries:
-                if entry.name.endswith(".py"):
-                    found = entry.stat()
-                    facts.append(f"{entry.path} {found.st_size} {found.st_mtime_ns}")
-                elif "." not in entry.name and entry.name != "__pycache__":
-                    waiting.append(entry.path)
-    facts.sort()
-    beside = os.path.dirname(os.path.dirname(sys.modules["blake3"].__file__ or ""))
-    facts.append(f"{beside} {os.stat(beside).st_mtime_ns}")
-    return facts
+        for entry in os.scandir(waiting.pop()):
+            if entry.name.endswith(".py"):
+                paths.append(entry.path)
+            elif "." not in entry.name and entry.name != "__pycache__":
+                waiting.append(entry.path)
+    return sorted(paths)
 
 
 def _bound(parts: list[str]) -> bytes:
