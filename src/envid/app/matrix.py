@@ -24,9 +24,10 @@ KINDS: Final = ("wheel", "abi3", "pure", "sdist", "source", "nothing")
 def matrix(ws: Workspace, *, layer: str = "wheels", name: str = "default") -> Outcome:
     """Answer for every declared target, or for the host when none is declared.
 
-    ``data``: ``{"layer", "keys": {target: key}, "coverage": {target: {"packages": {name: kind}, "floor", "missing"}}}``.
-    A target that the lock cannot serve has the key null and a finding; a lock that cannot be read raises
-    as ``read``, a target that needs its patch release named IdentityUnknown.
+    ``data``: ``{"layer", "keys": {target: key}, "coverage": {target: COVERAGE}}``, where COVERAGE is
+    ``{"packages": {name: kind}, "floor": {"family", "version"} or null, "missing": [name]}``. A target that
+    the lock cannot serve has the key null and a finding. Raises as ``read``, and IdentityUnknown for a
+    target that needs its patch release named.
     """
     path = str(ws.lock_path(name))
     lock = read(ws.read_lock(name), path=path)
@@ -90,7 +91,8 @@ def _table(layer: str, keys: Mapping[str, str | None], covered: Mapping[str, Cov
         if view is None:
             continue
         counts = Counter(view.packages.values())
-        lines.append("    " + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]) + f"; {_floor(view)}")
+        kinds = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind])
+        lines.append(f"    {kinds}; {_floor(view)}")
     packages = sorted({package for view in covered.values() for package in view.packages})
     rows = [[package, *(str(view.packages.get(package, "-")) for view in covered.values())] for package in packages]
     rows = [row for row in rows if set(row[1:]) != {"pure"}]
@@ -99,7 +101,9 @@ def _table(layer: str, keys: Mapping[str, str | None], covered: Mapping[str, Cov
         table = [["", *numbers], *rows]
         widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
         lines.append("")
-        lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+        for row in table:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from envid.errors import NoCompatibleArtifact
 from envid.lock.select import applying, take
 from envid.values.artifact import Artifact, Lock, LockedDistribution
 from envid.values.target import Target
-from envid.values.wheel_tags import is_pure, is_stable_abi, wheels_floor
+from envid.values.wheel_tags import is_pure, is_stable_abi, is_wheel, wheels_floor
 
 Kind = Literal["wheel", "abi3", "pure", "sdist", "source", "nothing"]
 
@@ -46,10 +46,8 @@ def _kind(entry: LockedDistribution, target: Target) -> tuple[Kind, Artifact | N
         return "nothing", None
     if artifact is None:
         return "source", None
-    if artifact.kind == "sdist":
-        return "sdist", None
-    if artifact.kind == "archive":
-        return "source", None
+    if not is_wheel(artifact):
+        return ("sdist" if artifact.kind == "sdist" else "source"), None
     if is_pure(artifact.filename):
         return "pure", artifact
     return ("abi3" if is_stable_abi(artifact.filename, target) else "wheel"), artifact

@@ -159,9 +159,9 @@ class _Entry:
             filename = path.rpartition("/")[2] if path is not None else _unquote(plain)
         if filename in ("", ".", "..") or re.search(_UNPRINTED, filename) or "/" in filename or "\\" in filename:
             raise self.unsafe(f"a {kind} named `{shown(filename)}`")
-        if kind == "archive":
+        if kind == "archive" and not filename.endswith(".whl"):
             return filename
-        belongs = wheel_belongs if kind == "wheel" else sdist_belongs
+        belongs = sdist_belongs if kind == "sdist" else wheel_belongs
         if not belongs(filename, self.name, self.version):
             raise self.fail(f"lists {shown(filename)}, which is no {kind} of {self.name} {self.version or ''}".rstrip())
         return filename

@@ -49,7 +49,7 @@ _CONTENT: Final = re.compile(r'^([0-9a-f]{64}) = "([0-9a-f]{64})"\n', re.MULTILI
 _ANY_TARGET: Final = parse_target("cp312-win_amd64")
 
 Pieces = tuple[str, str, str, str, str, str, str, str]
-"""Of a wheel's line: name and URL if the name is given, else ``url`` or ``path``, directory, stem, tags; size; sha256."""
+"""Of a wheel's line: name and URL if a name is given, else ``url`` or ``path``, directory, stem, tags; size, sha256."""
 
 
 class Row(NamedTuple):

@@ -10,7 +10,7 @@ from envid.lock.pylock import read, skim
 from envid.values.artifact import Lock, LockedDistribution, NormalizedName, Resolution, Selected
 from envid.values.marker import evaluate, satisfies, truth, undetermined, variables
 from envid.values.target import Target
-from envid.values.wheel_tags import best_wheel
+from envid.values.wheel_tags import best_wheel, is_wheel, rank
 
 
 class Entry(Protocol):
@@ -111,6 +111,12 @@ def take(entry: LockedDistribution, target: Target) -> Selected:
     if entry.source is not None:
         return Selected(name=entry.name, version=entry.version, source=entry.source)
     artifact = entry.archive
+    if artifact is not None and is_wheel(artifact) and rank(artifact.filename, target) is None:
+        # PEP 751 leaves this to the installer, which would fail in the middle of its work.
+        raise NoCompatibleArtifact(
+            f"{entry.name} {entry.version or ''} is {artifact.filename}, which {target.name} cannot use",
+            package=entry.name, target=target.name,
+        )  # fmt: skip
     if entry.wheels:
         by_name = {wheel.filename: wheel for wheel in entry.wheels}
         best = best_wheel(list(by_name), target)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import product
 from typing import Final
 
-from envid.values.artifact import NormalizedName, Resolution
+from envid.values.artifact import Artifact, NormalizedName, Resolution
 from envid.values.target import Target, platform_tags, tag_ranks
 
 _WHEEL: Final = re.compile(
@@ -146,6 +146,11 @@ def _build(filename: str) -> tuple[int, str]:
     return parsed.build if parsed else (0, "")
 
 
+def is_wheel(artifact: Artifact) -> bool:
+    """Return whether ``artifact`` is a wheel, listed as one or named by URL."""
+    return artifact.kind == "wheel" or (artifact.kind == "archive" and artifact.filename.endswith(".whl"))
+
+
 def is_pure(filename: str) -> bool:
     """Return whether a wheel runs on every platform."""
     return filename.endswith("-any.whl")
@@ -165,7 +170,7 @@ def platform_floor(resolution: Resolution, target: Target) -> dict[str, str | No
     is built here runs on the exact host version, which only the caller knows.
     """
     artifacts = [selected.artifact for selected in resolution.selected]
-    return wheels_floor([found.filename for found in artifacts if found and found.kind == "wheel"], target)
+    return wheels_floor([found.filename for found in artifacts if found and is_wheel(found)], target)
 
 
 def wheels_floor(filenames: list[str], target: Target) -> dict[str, str | None] | None:
