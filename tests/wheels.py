@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -87,7 +88,8 @@ def make_wheel(
 def write_zip(path: Path, members: Iterable[tuple[str, bytes]], *, modes: Mapping[str, int] | None = None) -> Path:
     """Write any archive, in the order given; names may repeat or be hostile."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore", UserWarning)  # about names that repeat, which is the point of some tests
         for name, body in members:
             info = zipfile.ZipInfo("placeholder", EPOCH)
             info.filename = name  # the constructor would clean it

@@ -251,11 +251,9 @@ class Archive:
             raise self._bad(f"has no local header for {member.path!r}")
         _, _, _, flags, method, _, _, crc, compressed, size, name_size, extra_size = _LOCAL.unpack(header)
         rest = self._at(member.offset + _LOCAL.size, name_size + extra_size)
-        if flags & _DESCRIPTOR and not crc and not compressed and not size:
-            crc, compressed, size = member.crc, member.compressed, member.size
         size, compressed, _ = self._zip64(rest[name_size:], size, compressed, 0)
-        if flags & _DESCRIPTOR and not compressed and not size:
-            compressed, size = member.compressed, member.size
+        if flags & _DESCRIPTOR:  # written before they were known; the descriptor tells them
+            crc, compressed, size = crc or member.crc, compressed or member.compressed, size or member.size
         local = (rest[:name_size], method, flags & ~6, crc, compressed, size)
         central = (member.raw_name, member.method, member.flags & ~6, member.crc, member.compressed, member.size)
         if local != central:
