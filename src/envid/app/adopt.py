@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 from envid import atomic, process
 from envid.app.asking import question
+from envid.app.contents import content_digests
 from envid.app.network import access_of, indexes_of, places_of
 from envid.app.outcome import Outcome
 from envid.app.workspace import MAX_LOCK_BYTES, Workspace, read_limited
@@ -31,6 +32,7 @@ from envid.lock.freshness import unsatisfied
 from envid.lock.index import IndexFile
 from envid.lock.install import uv_binary
 from envid.lock.pylock import parse
+from envid.lock.python_range import python_range
 from envid.lock.redact import redact
 from envid.lock.requirements_file import parse_requirements
 from envid.lock.select import select
@@ -39,6 +41,7 @@ from envid.values.artifact import Lock, NormalizedName
 from envid.values.finding import Finding
 from envid.values.intent import LockSettings
 from envid.values.progress import SILENT, Progress
+from envid.values.target import Target
 
 TIMEOUT: Final = 120.0
 """Seconds for uv to export a lock, which it does without the network."""
@@ -71,12 +74,15 @@ def adopt(ws: Workspace, file: str, *, name: str = "default", progress: Progress
     destination = ws.lock_path(name)
     adopted = take_over(found, _wanted(ws, settings), moved=(_below_root(ws, source), _below_root(ws, destination)))
     stale = unsatisfied(adopted.lock, asked.asked, adopted.covered)
+    theirs = None if adopted.covered else adopted.lock.requires_python
     lock = replace(
         adopted.lock,
-        requires_python=adopted.lock.requires_python or ws.intent.requires_python,
+        requires_python=theirs or python_range(ws.intent.requires_python, adopted.covered)[1],
         # Recorded inputs would make --check call it fresh.
         inputs=None if stale or adopted.uncovered else asked.inputs,
     )
+    if settings.contents:
+        lock = replace(lock, contents=_contents(ws, lock, adopted.covered, name, progress))
     written = write(
         neutral(lock) if settings.neutral else lock,
         targets=adopted.covered,
@@ -100,6 +106,15 @@ def _wanted(ws: Workspace, settings: LockSettings) -> Wanted:
         allow_sdist=frozenset(canonicalize_name(allowed) for allowed in settings.allow_sdist),
         targets=ws.intent.settings.targets,
     )
+
+
+def _contents(
+    ws: Workspace, lock: Lock, targets: tuple[Target, ...], name: str, progress: Progress
+) -> dict[str, str]:
+    taken = (item.artifact for target in targets for item in select(lock, target).selected)
+    wheels = {one.sha256: one for one in taken if one is not None and one.kind == "wheel"}
+    digests = content_digests(ws, [wheels[key] for key in sorted(wheels)], name=name, progress=progress)
+    return {key: digests[key] for key in sorted(digests)}
 
 
 def _below_root(ws: Workspace, path: Path) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from envid.app.members import resolved_sources
 from envid.app.workspace import Workspace, read_limited
 from envid.values.digest import JSONValue
 from envid.values.requirement import Asked, Reader, canonical_inputs, flatten
@@ -25,9 +26,11 @@ class Question:
 def question(ws: Workspace, name: str) -> Question:
     """Return what the lock ``name`` is asked for now; raise ConfigError, CredentialInConfig, DynamicMetadata."""
     settings = ws.intent.lock_settings(name)
+    # A workspace member is a local source like any other: its dependencies are an input.
+    intent = replace(ws.intent, uv=replace(ws.intent.uv, sources=resolved_sources(ws)))
     return Question(
-        asked=flatten(ws.intent, settings, pyproject=ws.pyproject),
-        inputs=canonical_inputs(ws.intent, settings, read=reader(ws), pyproject=ws.pyproject),
+        asked=flatten(intent, settings, pyproject=ws.pyproject),
+        inputs=canonical_inputs(intent, settings, read=reader(ws), pyproject=ws.pyproject),
     )
 
 

@@ -21,4 +21,4 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
     """Call the use case."""
     workspace = open_workspace(options.project, offline=options.offline)
-    return adopt(workspace, options.file, name=options.name)
+    return adopt(workspace, options.file, name=options.name, progress=progress)
