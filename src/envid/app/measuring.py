@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from envid.app.selecting import Aim, resolve
+from envid.app.selecting import Aim
 from envid.app.sources import tree_digest
 from envid.app.workspace import Workspace
 from envid.errors import BackendNotFound, ConfigError, EnvidError, IdentityUnknown, UnsafePath
@@ -20,6 +20,7 @@ from envid.values import component
 from envid.values.artifact import Artifact, Lock, Resolution, Selected
 from envid.values.digest import JSONValue, blake3_hex
 from envid.values.interpreter import Interpreter
+from envid.values.marker import truth, variables
 from envid.values.target import marker_environment
 from envid.values.wheel_tags import wheels_floor
 
@@ -115,22 +116,19 @@ def _platform(subject: Subject) -> JSONValue:
 
 
 def _markers(subject: Subject) -> JSONValue:
-    target, consulted = subject.aim.target, subject.resolution.consulted
-    wanted = [name for name in consulted if name not in component.RELEASE_MARKERS]
-    if len(wanted) < len(consulted) and _release_matters(subject):
-        wanted = list(consulted)
+    target, resolution = subject.aim.target, subject.resolution
+    wanted = {name for name in resolution.consulted if name not in component.RELEASE_MARKERS}
+    # `python_full_version >= "3.10"` mentions the patch release and does not depend on it: recording it would give two
+    # keys to environments that no byte tells apart, and the host a key that no target in its short form has.
+    for marker in resolution.markers:
+        mentioned = variables(marker)
+        if not mentioned.isdisjoint(component.RELEASE_MARKERS) and truth(marker, target.short) is None:
+            wanted |= mentioned.intersection(component.RELEASE_MARKERS)
     known = marker_environment(target)
+    for name in wanted.intersection(component.MARKERS):
+        if name not in known:
+            raise IdentityUnknown(f"the lock depends on {name}, which {target.name} leaves open")
     return component.markers({name: known[name] for name in wanted if name in known})
-
-
-def _release_matters(subject: Subject) -> bool:
-    # `python_full_version >= "3.10"` mentions the patch release and does not depend on it: recording it would give
-    # two keys to environments that no byte tells apart, and the host a key that no short target has.
-    try:
-        short = resolve(subject.ws, subject.lock, subject.aim.target.short)
-    except IdentityUnknown:
-        return True
-    return short.selected != subject.resolution.selected
 
 
 def _selection(subject: Subject) -> JSONValue:

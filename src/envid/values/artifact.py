@@ -112,3 +112,5 @@ class Resolution:
     selected: tuple[Selected, ...]
     consulted: tuple[str, ...] = ()
     """Names of the marker variables that the lock's markers mention, sorted."""
+    markers: tuple[str, ...] = ()
+    """The distinct markers of the lock's entries, sorted; of entries that were not selected, too."""
