@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,10 +12,12 @@ from envid import atomic
 from envid.app.asking import question
 from envid.app.contents import content_digests
 from envid.app.members import resolved_sources
-from envid.app.network import user_settings
+from envid.app.network import access_of, indexes_of, places_of, user_settings
 from envid.app.outcome import Outcome
 from envid.app.workspace import Workspace
 from envid.errors import ConfigError, ConflictMarkers, IntegrityError, LockError, LockNotFound
+from envid.lock.download import offered
+from envid.lock.index import IndexFile
 from envid.lock.piptools import PipToolsResolver
 from envid.lock.pylock import parse, read
 from envid.lock.python_range import DEFAULT, python_range
@@ -23,16 +25,13 @@ from envid.lock.resolver import Resolver, ResolveRequest
 from envid.lock.select import select
 from envid.lock.uv import UvResolver
 from envid.lock.write import environments_for, neutral, preserved, write
-from envid.values.artifact import Artifact, Lock
+from envid.values.artifact import Artifact, Lock, NormalizedName
 from envid.values.digest import JSONValue, blake3_hex
 from envid.values.intent import LockSettings
 from envid.values.progress import SILENT, Progress
 
 WAIT: Final = 600.0
 """Seconds that a second `envid lock` waits for the first one."""
-
-_ENGINES: Final[Mapping[str, Resolver]] = {"uv": UvResolver(), "pip-tools": PipToolsResolver()}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Previous:
@@ -72,7 +71,7 @@ def lock(
             ws, settings, requirements=tuple(dict.fromkeys(item.text for item in asked.asked)), path=path,
             previous=before.lock, upgrade=upgrade, upgrade_packages=_known(upgrade_packages, before.lock),
         )  # fmt: skip
-        raw = (engine or _ENGINES[settings.resolver]).resolve(request, progress)
+        raw = (engine or _engine(ws, settings, progress)).resolve(request, progress)
         answer = replace(raw.lock, inputs=asked.inputs)
         notes = [*before.notes, *raw.warnings]
         if ws.intent.requires_python is None and not request.targets:
@@ -89,6 +88,18 @@ def lock(
             parse(data, path=shown)
             atomic.write(path, data)
     return _outcome(shown, answer, request, changes=_changes(before.lock, answer), changed=changed, notes=tuple(notes))
+
+
+def _engine(ws: Workspace, settings: LockSettings, progress: Progress) -> Resolver:
+    if settings.resolver == "uv":
+        return UvResolver()
+    indexes = indexes_of(ws, settings.name)
+    access = access_of(ws, indexes)
+
+    def listing(names: Iterable[NormalizedName]) -> Mapping[NormalizedName, tuple[IndexFile, ...]]:
+        return offered(names, access=access, indexes=places_of(indexes), progress=progress)
+
+    return PipToolsResolver(indexes=indexes.places, builtin=indexes.wants_builtin, listing=listing)
 
 
 def _request(
