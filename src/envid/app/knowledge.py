@@ -16,6 +16,7 @@ from envid.installed.wheel import read_contents
 from envid.store.contents import ContentRows, load_rows, save
 from envid.store.wheels import artifact_path
 from envid.values.artifact import Artifact, Lock, Selected
+from envid.values.digest import blake3_hex
 from envid.values.finding import Finding
 
 
@@ -37,22 +38,46 @@ def gather(ws: Workspace, lock: Lock, surveyed: Survey, layout: Layout, *, wheel
     """
     expected = Expected(layout)
     findings = []
+    unverified = 0
+    wheels = {(one.name, one.version): one.wheels for one in lock.distributions if len(one.wheels) > 1}
     for item, place in surveyed.matched.values():
-        if not _lay_out(ws, lock, item, place, expected, wheelhouse):
+        artifact = item.artifact
+        if artifact is None or not artifact.filename.endswith(".whl"):
             findings.append(_unverified(item, place))
-    return Knowledge(expected=expected, findings=tuple(findings), unverified=len(findings))
+            unverified += 1
+            continue
+        rows = _rows(ws, artifact, wheelhouse)
+        if rows is None or not _same_wheel(place, rows):
+            for other in wheels.get((item.name, item.version), ()):
+                others = _rows(ws, other, wheelhouse) if other.sha256 != artifact.sha256 else None
+                if others is not None and _same_wheel(place, others):
+                    findings.append(_other_wheel(place, other, artifact))
+                    rows = others
+                    break
+        if rows is not None:
+            expected.add(rows, headers_name=_headers_name(place, rows))
+        elif not _prove(lock, artifact, item, place, expected):
+            findings.append(_unverified(item, place))
+            unverified += 1
+    return Knowledge(expected=expected, findings=tuple(findings), unverified=unverified)
 
 
-def _lay_out(
-    ws: Workspace, lock: Lock, item: Selected, place: Place, expected: Expected, wheelhouse: str | None
-) -> bool:
-    artifact = item.artifact
-    if artifact is None or not artifact.filename.endswith(".whl"):
-        return False
-    rows = _rows(ws, artifact, wheelhouse)
-    if rows is not None:
-        expected.add(rows, headers_name=_headers_name(place, rows))
-        return True
+def _same_wheel(place: Place, rows: ContentRows) -> bool:
+    """Tell by its WHEEL file, which names the tags, whether the wheel of ``rows`` was installed."""
+    path = f"{rows.dist_info}/WHEEL"
+    data = place.read("WHEEL", 1024 * 1024)
+    return data is not None and path in rows.paths and rows.blake3[rows.paths.index(path)] == blake3_hex(data)
+
+
+def _other_wheel(place: Place, actual: Artifact, expected: Artifact) -> Finding:
+    return Finding(
+        code="env.artifact", severity="error", subject=place.name, path=place.directory, expected=expected.filename,
+        actual=actual.filename, message="another wheel of the locked version is installed than this target takes",
+        hint="run `envid sync`, or name the target that the environment was made for with --target",
+    )  # fmt: skip
+
+
+def _prove(lock: Lock, artifact: Artifact, item: Selected, place: Place, expected: Expected) -> bool:
     digest = (lock.contents or {}).get(artifact.sha256)
     proven = prove(place, digest) if digest else None
     if proven is None or digest is None:

@@ -13,15 +13,23 @@ from blake3 import blake3
 
 from envid.store import sidecar
 
-VERBS = ("key", "identity", "lock")
-_VALUED = ("--layer", "--target", "--name", "--project")
-_FLAGS = ("--json", "--quiet", "--offline", "--check")
+VERBS = ("key", "identity", "lock", "verify")
+_VALUED = ("--layer", "--target", "--name", "--project", "--venv")
+_FLAGS = ("--json", "--quiet", "--offline", "--check", "--quick")
 DECISIVE = (
     "identity.py", "app/keys.py", "app/measuring.py", "app/checking.py", "lock/select.py", "lock/reader.py",
     "lock/pylock.py", "lock/freshness.py", "values/component.py", "values/marker.py", "values/target.py",
     "values/wheel_tags.py", "values/digest.py",
 )  # fmt: skip
 """Modules that make the answers. Where envid runs from a checkout, every one of its modules is looked at instead."""
+VERIFYING = (
+    "app/verify.py", "app/knowledge.py", "app/asking.py", "installed/check.py", "installed/compiled.py",
+    "installed/distributions.py", "installed/expected.py", "installed/files.py", "installed/hashing.py",
+    "installed/interpreter.py", "installed/launcher.py", "installed/prefix.py", "installed/proof.py",
+    "installed/record.py", "installed/statindex.py", "installed/strays.py", "installed/walk.py", "installed/witness.py",
+    "store/contents.py",
+)  # fmt: skip
+"""Modules that, beside those, make the answer of `verify`; it alone pays for looking at them."""
 _MAX_INPUT = 64 * 1024 * 1024
 
 
@@ -48,6 +56,9 @@ def recall(argv: list[str]) -> tuple[str, int] | None:
     if answer is None:
         return None
     status, stdout, document = answer
+    # What `verify` says depends on an environment, too: `app.still` looks at it.
+    if question.verb == "verify":
+        return None
     if question.verb != "lock" and not _says(document, stdout):
         return None
     try:
@@ -88,7 +99,7 @@ def ask(argv: list[str]) -> Question | None:
     said = [f"{name}={options[name]}" for name in sorted(options)]
     slot = _bound([root, *said])
     try:
-        facts = [*host_facts(), *code_facts()]
+        facts = [*host_facts(), *code_facts(VERIFYING if options[""] == "verify" else ())]
     except OSError:
         return None
     request = _bound([root, *said, *facts, *(f"{path}={files[path]}" for path in sorted(files))])
@@ -155,7 +166,8 @@ def _root(given: str | None) -> str | None:
 def _inputs(root: str, options: dict[str, str]) -> list[str] | None:
     directory = os.path.join(root, "lockfiles")
     paths = [os.path.join(root, "pyproject.toml")]
-    name = options.get("--name", "default" if options[""] != "lock" else None)
+    # `verify` looks at every lock, whichever of them is installed.
+    name = None if options[""] == "verify" else options.get("--name", None if options[""] == "lock" else "default")
     if name is not None:
         if "/" in name or os.sep in name:
             return None
@@ -203,13 +215,13 @@ def host_facts() -> list[str]:
     ]  # fmt: skip
 
 
-def code_facts() -> list[str]:
+def code_facts(more: tuple[str, ...] = ()) -> list[str]:
     """Return what tells this code of envid, and of what is installed beside it, from another."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     beside = os.path.dirname(os.path.dirname(os.path.abspath(sys.modules["blake3"].__file__ or "")))
     if os.path.dirname(package) == beside:
         # Installed: every installer makes or replaces a directory entry there.
-        paths = [beside, package, *(os.path.join(package, name) for name in DECISIVE)]
+        paths = [beside, package, *(os.path.join(package, name) for name in (*DECISIVE, *more))]
     else:
         paths = [beside, *_sources(package)]
     facts = []

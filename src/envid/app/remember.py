@@ -19,7 +19,9 @@ def remember(argv: list[str], outcome: Outcome, *, stdout: str) -> bool:
     question. A cache that cannot be written costs time and nothing else: no error.
     """
     memory = outcome.memory
-    if memory is None or outcome.findings or outcome.exit_code or not stdout.isascii():
+    # Findings of `verify` that are no errors stand in its standard output, and are said again with it.
+    silent = outcome.findings and outcome.command != "verify"
+    if memory is None or silent or outcome.exit_code or not stdout.isascii():
         return False
     question = ask(argv)
     if question is None or any(question.files.get(path) != digest for path, digest in memory.files.items()):

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status (docs/exit-codes.md)."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        remembered = recall(arguments)
+        remembered = _still(arguments) if arguments[:1] == ["verify"] else recall(arguments)
         if remembered is None:
             return _cold(arguments)
         sys.stdout.write(remembered[0])
@@ -45,6 +45,14 @@ def main(argv: list[str] | None = None) -> int:
         # The reader went away (`envid diff | head`); Python would complain again while it closes stdout.
         sys.stdout = sys.__stderr__
         return 141
+
+
+def _still(arguments: list[str]) -> tuple[str, int] | None:
+    # Late as well: `envid key` should not pay for the walk through an environment.
+    from importlib import import_module
+
+    remembered: tuple[str, int] | None = import_module("envid.app.still").still(arguments)
+    return remembered
 
 
 def _cold(arguments: list[str]) -> int:

@@ -21,13 +21,16 @@ _STYLES: Final = {"error": "1;31", "warning": "1;33", "info": "1;36", "hint": "2
 def show(outcome: Outcome, *, quiet: bool) -> None:
     """Print the answer and the findings on stdout, the notes on stderr."""
     out = sys.stdout
-    if outcome.answer:
-        _write(out, outcome.answer if outcome.answer.endswith("\n") else f"{outcome.answer}\n")
-    for line in _findings(outcome.findings, colour=_colour(out)):
-        _write(out, f"{line}\n")
+    _write(out, page(outcome, colour=_colour(out)))
     if not quiet:
         for note in outcome.notes:
             _write(sys.stderr, f"{note}\n")
+
+
+def page(outcome: Outcome, *, colour: bool) -> str:
+    """Return what belongs on stdout: the answer, then the findings."""
+    answer = outcome.answer if not outcome.answer or outcome.answer.endswith("\n") else f"{outcome.answer}\n"
+    return answer + "".join(f"{line}\n" for line in _findings(outcome.findings, colour=colour))
 
 
 def complain(error: EnvidError) -> None:

@@ -25,7 +25,7 @@ def run(arguments: list[str], commands: Mapping[str, str]) -> int:
         text = wire.success(outcome)
         sys.stdout.write(text)
     else:
-        text = outcome.answer if outcome.answer.endswith("\n") else f"{outcome.answer}\n"
+        text = console.page(outcome, colour=False)
         console.show(outcome, quiet=options.quiet)
     sys.stdout.flush()
     if outcome.memory is not None:

@@ -1,0 +1,27 @@
+"""The hot answer of ``envid verify``: what it said last, when nothing that it looked at has changed since.
+
+Imports as little as ``app.recall``, of which it is the other half: beside the files of the project
+it has the environment measured again and compared with the witness of the pass.
+"""
+
+from envid.app.recall import ask
+from envid.installed import witness
+from envid.store import sidecar
+
+
+def still(argv: list[str]) -> tuple[str, int] | None:
+    """Return ``(stdout, exit status)`` of a pass that still holds, or None: verify."""
+    question = ask(argv)
+    if question is None or question.verb != "verify":
+        return None
+    data = sidecar.read_private(question.directory, question.name)
+    answer = None if data is None else sidecar.decode(question.request, data)
+    if answer is None:
+        return None
+    status, stdout, seen = answer
+    if status != 0 or not witness.holds(seen):
+        return None
+    try:
+        return stdout.decode("ascii"), status
+    except UnicodeDecodeError:
+        return None
