@@ -99,11 +99,13 @@ def change(
     fresh = {path for path in created if path in dropped or not os.path.lexists(root / path)}
     inside = tuple(f"{path}/" for path in dropped if path.endswith((".dist-info", ".egg-info")))
     under = {path for path in created - fresh if path.startswith(inside)} if inside else set()
+    new = {tree for tree in trees if tree in dropped or not os.path.lexists(root / tree)}
     return journal.Change(
         taken=tuple(sorted(taken)),
         overwritten=tuple(sorted(path for path in created - fresh - under if not (root / path).is_dir())),
-        created=tuple(sorted(fresh | under)),
-        created_trees=tuple(sorted(tree for tree in trees if tree in dropped or not os.path.lexists(root / tree))),
+        # What is new with its whole metadata directory need not be named file by file.
+        created=tuple(sorted(path for path in fresh if path.rpartition("/")[0] not in new)),
+        created_trees=tuple(sorted(new)),
         watched=tuple(sorted(watched)),
     )
 

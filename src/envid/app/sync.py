@@ -69,9 +69,9 @@ def sync(
     done = _Done({}, {}, {}, [], [])
     with process.interruptible(), atomic.guard(guard, timeout=GUARD_TIMEOUT):
         if journal.pending(path):
-            with process.uninterrupted():
-                journal.roll_back(path)
             done.notes.append(f"undid a sync of {path} that had not come to its end")
+        with process.uninterrupted():
+            journal.roll_back(path)
         if _is_new(path):
             _sync_new(workspace, path, target, name, done, progress)
         findings = _sync_existing(workspace, path, target, name, done, progress)
@@ -124,17 +124,24 @@ def _base(workspace: Workspace, target_text: str | None) -> tuple[Interpreter, T
     if target_text is None or target_text == "host":
         return running, host_target(running)
     target = parse_target(target_text)
-    if not fits(target, running):
+    reasons = fits(target, running)
+    if not reasons:
         return running, target
+    # Another interpreter helps only against reasons that are the interpreter's.
+    _insist_fit(target, [reason for reason in reasons if not reason.startswith("the interpreter")])
     wanted = ".".join(str(part) for part in target.python) if target.patch is None else str(target.patch)
     found = install.find_python(wanted)
     if found is None:
         hint = f"install it: `uv python install {wanted}`"
         raise InterpreterNotFound(f"there is no Python {wanted} on this machine", hint=hint)
     interpreter = probe(Path(found), cache=workspace.cache)
-    if reasons := fits(target, interpreter):
-        raise TargetUnfit(f"{target.name} cannot be installed here: {'; '.join(reasons)}", target=target.name)
+    _insist_fit(target, fits(target, interpreter))
     return interpreter, target
+
+
+def _insist_fit(target: Target, reasons: Sequence[str]) -> None:
+    if reasons:
+        raise TargetUnfit(f"{target.name} cannot be installed here: {'; '.join(reasons)}", target=target.name)
 
 
 # --- an environment that is there -----------------------------------------------------------
@@ -149,8 +156,7 @@ def _sync_existing(
     target = host_target(interpreter)
     if target_text is not None and target_text != "host":
         target = parse_target(target_text)
-        if reasons := fits(target, interpreter):
-            raise TargetUnfit(f"{path} does not fit {target.name}: {'; '.join(reasons)}", target=target.name)
+        _insist_fit(target, fits(target, interpreter))
     resolution = _resolution(workspace, name, target)
     findings = _look(workspace, path, target_text, name, progress)
     unknown = {finding.subject for finding in findings if finding.code == "env.unverified"}
@@ -191,8 +197,8 @@ def _apply(
         noted = change(environment, planned, known, built=built)
         try:
             journal.begin(root, noted)
-            refresh = {str(item.name) for item in planned.reinstall}
-            _install_proven(workspace, environment, items, refresh, target_text, name, progress)
+            tampered = {str(item.name) for item in planned.reinstall}
+            _install_proven(workspace, environment, items, tampered, target_text, name, progress)
         except BaseException:
             with process.uninterrupted():
                 journal.roll_back(root)
@@ -271,18 +277,18 @@ def _known(workspace: Workspace, items: Sequence[install.Installable]) -> Mappin
 
 
 def _install_proven(
-    workspace: Workspace, environment: Environment, items: Sequence[install.Installable], refresh: Set[str],
+    workspace: Workspace, environment: Environment, items: Sequence[install.Installable], tampered: Set[str],
     target_text: str | None, name: str, progress: Progress,
 ) -> None:  # fmt: skip
-    """Install ``items`` and hold the result to the contents of the wheels.
+    """Install ``items`` and hold the result to the contents of the wheels; raise IntegrityError.
 
-    ``refresh`` names what uv must not take from its cache of unpacked wheels, which may hold altered
-    files; when the proof fails for others, everything is unpacked again. Raises IntegrityError.
+    uv's cache of unpacked wheels may hold altered files: it is not used for what was found
+    ``tampered``, nor for anything when the proof fails.
     """
     names = {str(item.name) for item in items}
     wrong: list[Finding] = []
-    for again in (refresh, names):
-        _install(workspace, environment, items, again, progress)
+    for unpacked in (tampered, names):
+        _install(workspace, environment, items, unpacked, progress)
         wrong = [
             finding
             for finding in _look(workspace, environment.root, target_text, name, progress)
@@ -298,21 +304,27 @@ def _install_proven(
 
 
 def _install(
-    workspace: Workspace, environment: Environment, items: Sequence[install.Installable], again: Set[str],
+    workspace: Workspace, environment: Environment, items: Sequence[install.Installable], unpacked: Set[str],
     progress: Progress,
 ) -> None:  # fmt: skip
     mode = workspace.variables.get("UV_LINK_MODE", "")
-    sources = [item for item in items if item.source is not None]
+    shares = (
+        [item for item in items if item.source is None and item.name not in unpacked],
+        [item for item in items if item.source is None and item.name in unpacked],
+        [item for item in items if item.source is not None],
+    )
     progress.begin("Installing", len(items), "files")
     try:
-        install.install(
-            environment.python,
-            items,
-            reinstall=[item.name for item in items if item.name in again],
-            link_mode=mode if mode in install.LINK_MODES else "copy",
-            offline=workspace.offline or not sources,
-        )
-        progress.advance(len(items))
+        for number, share in enumerate(shares):
+            install.install(
+                environment.python,
+                share,
+                reinstall=[item.name for item in share if item.name in unpacked],
+                link_mode=mode if mode in install.LINK_MODES else "copy",
+                offline=workspace.offline or number < 2,
+                unpack=number == 1,
+            )
+            progress.advance(len(share))
     finally:
         progress.end()
 

@@ -98,6 +98,10 @@ def roll_back(root: Path) -> None:
     Each step may be repeated, so a crash in here is mended by the next call. Raises
     InvalidEnvironment for a marker that envid did not write, WriteFailed.
     """
+    # What a crash left of writing the marker itself.
+    for entry in _listdir(root):
+        if entry.startswith(f".{MARKER}.") and entry.endswith(".part"):
+            atomic.remove_file(root / entry)
     if not pending(root):
         atomic.remove_tree(root / SNAPSHOT)
         return
@@ -117,7 +121,7 @@ def roll_back(root: Path) -> None:
         _inside(real, path)
     still_there = {path for path, number in moved if not os.path.lexists(root / SNAPSHOT / number)}
     for path in created:
-        if path not in still_there:
+        if not _within(path, still_there):
             atomic.remove_file(root / path)
     for path in trees:
         if path not in still_there:
@@ -160,6 +164,15 @@ def files_of(root: Path, site: str, directory: str, rows: Iterable[str]) -> tupl
             stem = f"{name[:-3]}."
             found.update(f"{cache}/{entry}" for entry in names if entry.startswith(stem) and entry.endswith(".pyc"))
     return tuple(sorted(path for path in found if _contained(real, path)))
+
+
+def _within(path: str, places: set[str]) -> bool:
+    """Tell whether ``path`` is one of ``places``, or in a directory that is."""
+    while path:
+        if path in places:
+            return True
+        path = path.rpartition("/")[0]
+    return False
 
 
 def _is_file(path: Path) -> bool:

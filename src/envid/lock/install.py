@@ -74,7 +74,7 @@ def create(venv: Path, python: str) -> None:
 def find_python(version: str) -> str | None:
     """Return the path of an interpreter ``X.Y[.Z]`` on this machine, ``None`` without one."""
     argv = [
-        uv_binary(), "python", "find", "--no-config", "--no-project", "--offline", "--no-python-downloads", "--quiet",
+        uv_binary(), "python", "find", "--no-config", "--no-project", "--offline", "--no-python-downloads",
         version,
     ]  # fmt: skip
     done = process.run(argv, env=process.environment(passed=_NO_UV_INDEX), timeout=60.0)
@@ -88,12 +88,13 @@ def install(
     reinstall: Iterable[NormalizedName] = (),
     link_mode: str = "copy",
     offline: bool = True,
+    unpack: bool = False,
 ) -> None:
     """Install exactly ``items`` into the environment of ``python``, leaving all else alone.
 
     Wheels only, but for a ``source``, which uv builds (for which it may need the network unless
-    ``offline``). ``reinstall`` names distributions that are replaced even if the version is there;
-    uv unpacks their files anew. Raises InstallFailed.
+    ``offline``). ``reinstall`` names distributions that are replaced even if the version is there.
+    ``unpack``: from the wheels themselves, past uv's cache of unpacked ones. Raises InstallFailed.
     """
     if not items:
         return
@@ -109,6 +110,9 @@ def install(
             argv += ["--no-build", "--no-index"]
         if offline:
             argv.append("--offline")
+        if unpack:
+            # Neither --refresh nor --reinstall makes uv unpack a local wheel again whose file did not change.
+            argv += ["--cache-dir", str(scratch / "cache")]
         for name in sorted({*reinstall}):
             argv += ["--reinstall-package", name]
         passed = TRANSPORT if sources else _NO_UV_INDEX
