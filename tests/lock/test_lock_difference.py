@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envid.lock.difference import CLASSES, Change, difference, findings
+from envid.lock.difference import ALARMS, CLASSES, Change, difference, findings
 from envid.values.artifact import Artifact, LocalSource, Lock, LockedDistribution, NormalizedName, Sha256
 from envid.values.finding import CODES
 
@@ -142,7 +142,8 @@ def test_only_what_deserves_a_look_is_a_finding() -> None:
         ("bar", "version"), ("baz", "source"), ("baz", "artifact"), ("foo", "marker"), ("qux", "added"),
     ]  # fmt: skip
     assert [(item.code, item.severity) for item in findings(changes)] == [("diff.source", "warning")]
-    assert {f"diff.{name}" for name, (severity, _) in CLASSES.items() if severity != "info"} <= CODES.keys()
+    assert {code for code, _ in ALARMS.values()} == {code for code in CODES if code.startswith("diff.")}
+    assert ALARMS.keys() <= CLASSES.keys()
 
 
 NAMES = st.sampled_from(["a", "b", "c"])

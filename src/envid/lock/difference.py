@@ -13,16 +13,22 @@ from envid.values.requirement import canonical_marker
 
 ChangeClass = Literal["added", "removed", "version", "artifact", "rehashed", "marker", "source"]
 
-CLASSES: Final[Mapping[ChangeClass, tuple[Severity, str]]] = {
-    "rehashed": ("error", "the same file name with another hash: an artifact is not replaced in an honest index"),
-    "added": ("info", "only the newer lock has it"),
-    "removed": ("info", "only the older lock has it"),
-    "version": ("info", "another version"),
-    "source": ("warning", "another origin: index, archive, repository or directory"),
-    "marker": ("info", "it applies to other environments"),
-    "artifact": ("info", "files were added to or removed from the same version"),
+CLASSES: Final[Mapping[ChangeClass, str]] = {
+    "rehashed": "the same file name with another hash: an artifact is not replaced in an honest index",
+    "added": "only the newer lock has it",
+    "removed": "only the older lock has it",
+    "version": "another version",
+    "source": "another origin: index, archive, repository or directory",
+    "marker": "it applies to other environments",
+    "artifact": "files were added to or removed from the same version",
 }
-"""Severity and meaning of each class, in the order in which the classes of one distribution are shown."""
+"""Each class and its meaning, in the order in which the classes of one distribution are shown."""
+
+ALARMS: Final[Mapping[str, tuple[str, Severity]]] = {
+    "rehashed": ("diff.rehashed", "error"),
+    "source": ("diff.source", "warning"),
+}
+"""Classes that somebody should look at before installing, with the finding they make."""
 
 REHASHED_HINT: Final = "do not install it before you know who replaced the file: index, mirror, or somebody on the way"
 
@@ -54,15 +60,15 @@ def difference(old: Lock, new: Lock) -> tuple[Change, ...]:
 
 
 def findings(changes: Iterable[Change]) -> tuple[Finding, ...]:
-    """Return a finding ``diff.CLASS`` for every change that somebody should look at before installing."""
+    """Return the findings of ``ALARMS`` among ``changes``."""
     return tuple(
         Finding(
-            code=f"diff.{item.change}", severity=CLASSES[item.change][0], subject=item.name, message=sentence(item),
+            code=ALARMS[item.change][0], severity=ALARMS[item.change][1], subject=item.name, message=sentence(item),
             expected=item.old or None, actual=item.new or None,
             hint=REHASHED_HINT if item.change == "rehashed" else None,
         )
         for item in changes
-        if CLASSES[item.change][0] != "info"
+        if item.change in ALARMS
     )  # fmt: skip
 
 
@@ -71,7 +77,7 @@ def sentence(change: Change) -> str:
     name, old, new = change.name, change.old, change.new
     if change.change == "rehashed":
         return f"{name}: {old.partition(' ')[0]} had {old.partition(' ')[2]} and has {new.partition(' ')[2]}"
-    return f"{name}: {CLASSES[change.change][1]}: `{old or 'none'}` became `{new or 'none'}`"
+    return f"{name}: {CLASSES[change.change]}: `{old or 'none'}` became `{new or 'none'}`"
 
 
 def _by_name(lock: Lock) -> dict[str, tuple[LockedDistribution, ...]]:
