@@ -172,7 +172,8 @@ def _pieces(block: str, name: str, version: str | None) -> list[Pieces] | None:
             if not wheel_belongs(filename, name, version):
                 return None
             stems.add(stem)
-        if not given and (where == "url") is not place.startswith("http"):
+        # Only a URL has a colon: no `url = "http/..."`, no `path = "https://..."`.
+        if not given and (where == "url") is not (":" in place):
             return None
         names.add(filename)
     # Every line must have matched, and no two of them the same file.

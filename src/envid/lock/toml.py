@@ -55,9 +55,8 @@ def _float(number: float) -> str:
         return "nan"
     if isinf(number):
         return "inf" if number > 0 else "-inf"
-    text = repr(number)
-    # Python writes 1e+16, TOML wants a fraction or a plain exponent; both read `1e16`.
-    return text if "." in text or "e" in text else f"{text}.0"
+    # Every finite repr has a fraction or an exponent, so it is never read back as an integer.
+    return repr(number)
 
 
 def strings(name: str, items: Sequence[str]) -> str:
