@@ -67,7 +67,7 @@ def parse_requirements(data: bytes, *, path: str) -> RequirementsFile:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidLock(f"{path} is not UTF-8 (byte {error.start})", path=path, hint="save it as UTF-8") from error
-    reader = _Reader(path=path, pinned=[], options={}, unhashed=[], comments=0, extras=set(), weak=0)
+    reader = _Reader(path)
     for number, line in _joined(text, path):
         reader.line(number, line)
     if reader.unhashed:
@@ -107,17 +107,19 @@ def _joined(text: str, path: str) -> Iterator[tuple[int, str]]:
         yield first, whole
 
 
-@dataclass(slots=True, kw_only=True)
 class _Reader:
-    path: str
-    pinned: list[Pinned]
-    options: dict[str, int]
-    """Option to how often it stands there."""
-    unhashed: list[str]
-    comments: int
-    extras: set[str]
-    weak: int
-    """Hashes of other algorithms."""
+    """Takes one logical line after the other."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.pinned: list[Pinned] = []
+        self.unhashed: list[str] = []
+        self.options: dict[str, int] = {}
+        """Option to how often it stands there."""
+        self.extras: set[str] = set()
+        self.comments = 0
+        self.weak = 0
+        """Hashes of other algorithms."""
 
     def line(self, number: int, line: str) -> None:
         if line.startswith("-"):
