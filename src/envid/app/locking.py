@@ -15,11 +15,11 @@ from envid.app.members import resolved_sources
 from envid.app.network import access_of, indexes_of, places_of, user_settings
 from envid.app.outcome import Outcome
 from envid.app.workspace import Workspace
-from envid.errors import ConfigError, ConflictMarkers, IntegrityError, LockError, LockNotFound
+from envid.errors import ConfigError, ConflictMarkers, IntegrityError, InvalidLock, LockError, LockNotFound
 from envid.lock.download import offered
 from envid.lock.index import IndexFile
 from envid.lock.piptools import PipToolsResolver
-from envid.lock.pylock import parse, read
+from envid.lock.pylock import read
 from envid.lock.python_range import DEFAULT, python_range
 from envid.lock.resolver import Resolver, ResolveRequest
 from envid.lock.select import select
@@ -84,8 +84,8 @@ def lock(
         data = write(answer, targets=request.targets, preserved=kept)
         changed = data != before.data
         if changed:
-            # What leaves this house is held against the specification by somebody else's code.
-            parse(data, path=shown)
+            if read(data, path=shown).body_digest is None:
+                raise InvalidLock(f"{shown}: what was made cannot be read back", hint="report this as a bug of envid")
             atomic.write(path, data)
     return _outcome(shown, answer, request, changes=_changes(before.lock, answer), changed=changed, notes=tuple(notes))
 

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -15,12 +15,14 @@ from envid import atomic, process
 from envid.errors import (
     DependencyRefused,
     EngineFailed,
+    IdentityUnknown,
     NoCompatibleArtifact,
     ResolutionFailed,
     SdistRefused,
     ToolchainError,
     UnhashedArtifact,
 )
+from envid.lock.answer import read_plain
 from envid.lock.complaint import blocked, reason_of, translate
 from envid.lock.entries import distribution
 from envid.lock.install import uv_binary
@@ -75,6 +77,8 @@ class _Run:
     request: ResolveRequest
     scratch: Path
     progress: Progress
+    undecided: dict[str, str] = field(default_factory=dict)
+    """By target: why what it takes depends on something that it leaves open."""
 
     def whole(self) -> RawLock:
         request = self.request
@@ -100,10 +104,12 @@ class _Run:
                 )
                 # With a version ruled out the rest may contradict itself; the gap is what there is to tell.
                 raise gap if gap is not None and isinstance(error, (ResolutionFailed, NoCompatibleArtifact)) else error
+            self.undecided.clear()
             lock = self.read()
             found = self.gap(lock)
             if found is None:
-                return RawLock(lock=lock, warnings=(*notes, *self.warnings(done.stderr)), engine=f"uv {self.version}")
+                notes += [*self.undecided.values(), *self.warnings(done.stderr)]
+                return RawLock(lock=lock, warnings=tuple(notes), engine=f"uv {self.version}")
             gap, target = found
             name = str(gap.context.get("package", ""))
             if name in request.allow_sdist and name not in building:
@@ -186,13 +192,15 @@ class _Run:
             data = (self.scratch / "pylock.toml").read_bytes()
         except OSError as error:
             raise EngineFailed("uv ended well and wrote no lock", hint="check the version of uv") from error
-        document = load(data, path="uv's answer")
-        tables = document.get("packages", [])
-        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-            raise EngineFailed("uv's answer is not a lock", hint="check the version of uv")
+        entries = read_plain(data.decode("utf-8"))
+        if entries is None:
+            tables = load(data, path="uv's answer").get("packages", [])
+            if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+                raise EngineFailed("uv's answer is not a lock", hint="check the version of uv")
+            entries = tuple(self.entry(table) for table in tables)
         return Lock(
             created_by="envid",
-            distributions=tuple(self.entry(table) for table in tables),
+            distributions=tuple(self.permitted(entry) for entry in entries),
             requires_python=self.request.requires_python,
             environments=self.request.environments,
         )
@@ -204,7 +212,11 @@ class _Run:
             raise DependencyRefused(f"{name}: no full commit id is known", package=name, hint='name one: rev = "..."')
         fields = ("wheels", "sdist", "archive", "directory", "vcs")
         placed = {**table, **{key: self.placed(table[key], name) for key in fields if key in table}}
-        entry = distribution(placed, where=name, path="uv's answer", drop_credentials=True)
+        return distribution(placed, where=name, path="uv's answer", drop_credentials=True)
+
+    def permitted(self, entry: LockedDistribution) -> LockedDistribution:
+        """Return ``entry`` without a source archive that nobody allowed; raise SdistRefused when nothing is left."""
+        name = entry.name
         allowed = name in self.request.allow_sdist
         if entry.archive is not None and not allowed and _SDIST.search(entry.archive.filename):
             raise SdistRefused(
@@ -265,6 +277,9 @@ class _Run:
                 select(lock, target)
             except NoCompatibleArtifact as error:
                 return error, target
+            except IdentityUnknown as error:
+                # The lock is right, and serves each patch release; it is the short target that says too little.
+                self.undecided[target.name] = f"{error.message}; {error.hint}"
         return None
 
 
