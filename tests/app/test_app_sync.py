@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from index_server import index_server
-from locked import LockedProject, picture
 
 from envid.app.sync import sync
 from envid.app.verify import verify
@@ -26,6 +24,8 @@ from envid.errors import (
 )
 from envid.installed import journal
 from envid.values.digest import JSONValue
+from index_server import index_server
+from locked import LockedProject, picture
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ FAULTS = {
     "fails half way": 'UV "$@"; find . / -maxdepth 0 >/dev/null; rm -rf VENV/lib/python*/site-packages/delta*; exit 2',
     "succeeds without its work": "exit 0",
     "succeeds with half of its work": 'UV "$@"; rm -rf VENV/lib/python*/site-packages/delta; exit 0',
-    "alters what it installs": 'UV "$@"; echo evil >> "$(echo VENV/lib/python*/site-packages/delta/__init__.py)"; exit 0',
+    "alters what it installs": 'UV "$@"; for f in VENV/lib/python*/site-packages/delta/*.py; do echo evil >> $f; done',
 }
 
 
@@ -314,7 +314,8 @@ def test_an_interruption_is_undone(project: LockedProject, number: int, when: st
     """Ctrl-C or SIGTERM while uv works: exit 130 and every file as before."""
     change(project)
     before = picture(project.root / ".venv")
-    shell = f"kill -{int(number)} $PPID; sleep 30" if when == "before" else f'UV "$@"; kill -{int(number)} $PPID; sleep 30'
+    shell = f"kill -{int(number)} $PPID; sleep 30"
+    shell = shell if when == "before" else f'UV "$@"; {shell}'
     done = driven(project, fault=shell)
     assert done.returncode == 130, done.stderr
     assert picture(project.root / ".venv") == before

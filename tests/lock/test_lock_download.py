@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from index_server import Behaviour, IndexServer, index_server
-from wheels import make_wheel
 
 from envid.errors import DigestMismatch, EnvidError, InvalidIndexPage, Offline, Unreachable, WriteFailed
 from envid.lock.download import Request, download
 from envid.lock.fetch import Access, origin_of
 from envid.lock.indexes import Credential, Index
 from envid.values.artifact import NormalizedName, Sha256
+from index_server import Behaviour, IndexServer, index_server
+from wheels import make_wheel
 
 BIG = "big-1.0-py3-none-any.whl"
 SMALL = "small-1.0-py3-none-any.whl"
@@ -33,8 +33,13 @@ def served(tmp_path: Path) -> Iterator[IndexServer]:
         yield server
 
 
+def no_wait(seconds: float) -> None:
+    """Let no time pass."""
+    del seconds
+
+
 def access(**options: object) -> Access:
-    return Access(wait=lambda seconds: None, timeout=5.0, **options)  # type: ignore[arg-type]
+    return Access(wait=no_wait, timeout=5.0, **options)  # type: ignore[arg-type]
 
 
 def request(server: IndexServer, name: str, into: Path, *, url: bool = True, size: bool = True) -> Request:
@@ -75,7 +80,7 @@ def test_a_first_part_of_an_earlier_run_is_resumed(served: IndexServer, tmp_path
     """A transfer that failed for good keeps its first part, and a later command fetches only the rest."""
     served.behaviour.truncate = {BIG: 300_000}
     served.behaviour.ranges = True
-    one_try = Access(wait=lambda seconds: None, timeout=5.0, attempts=1)
+    one_try = Access(wait=no_wait, timeout=5.0, attempts=1)
     with pytest.raises(Unreachable, match=BIG):
         bring(request(served, BIG, tmp_path / "into"), how=one_try)
     assert left(tmp_path / "into") == [f".{BIG}.part"]
@@ -163,7 +168,7 @@ def test_a_hung_server_is_given_up_after_the_timeout(served: IndexServer, tmp_pa
     import threading
 
     served.behaviour.gate = threading.Event()
-    how = Access(wait=lambda seconds: None, timeout=0.2, attempts=2)
+    how = Access(wait=no_wait, timeout=0.2, attempts=2)
     with pytest.raises(Unreachable, match="in time"):
         bring(request(served, SMALL, tmp_path / "into"), how=how)
     served.behaviour.gate.set()
@@ -302,7 +307,7 @@ def test_the_observer_hears_of_every_byte(served: IndexServer, tmp_path: Path) -
         ended = 0
 
         def begin(self, label: str, total: int | None, unit: str) -> None:
-            assert unit == "bytes"
+            assert (label, unit) == ("Downloading", "bytes")
             self.total = total
 
         def advance(self, amount: int) -> None:

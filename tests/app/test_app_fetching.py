@@ -1,0 +1,163 @@
+"""Locked artifacts become verified files; who is asked, and with what credential, comes from the caller's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from envid.app.contents import content_digests
+from envid.app.fetching import fetch_artifacts, project_of
+from envid.app.network import access_of, indexes_of, netrc_credentials, places_of, user_settings
+from envid.app.workspace import Workspace
+from envid.errors import ConfigError, DigestMismatch, InvalidWheel, Offline, Unreachable
+from envid.lock.pylock import read
+from envid.store import contents as known
+from envid.store.wheels import artifact_path
+from envid.values.artifact import Artifact
+from index_server import Behaviour, index_server
+from locked import LockedProject
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> LockedProject:
+    for name in ("project", "served"):
+        (tmp_path / name).mkdir()
+    made = LockedProject(root=tmp_path / "project", served=tmp_path / "served", cache=tmp_path / "cache")
+    made.lock(made.wheel("alpha"), made.wheel("beta"))
+    return made
+
+
+def artifacts(workspace: Workspace) -> list[Artifact]:
+    lock = read(workspace.read_lock(), path="pylock.toml")
+    return [wheel for entry in lock.distributions for wheel in entry.wheels]
+
+
+def test_a_neutral_lock_is_served_by_whichever_index_is_configured(project: LockedProject) -> None:
+    """Artifacts without URL come from UV_DEFAULT_INDEX, land in the store, and their contents are known."""
+    with index_server(project.served) as server:
+        workspace = project.workspace(UV_FIND_LINKS="", UV_DEFAULT_INDEX=server.url)
+        wanted = artifacts(workspace)
+        found = fetch_artifacts(workspace, wanted)
+        assert {path.name for path in found.values()} == {wheel.filename for wheel in wanted}
+        assert all(known.load(project.cache, wheel.sha256) is not None for wheel in wanted)
+        asked = len(server.requests)
+        assert fetch_artifacts(workspace, wanted) == found
+        assert len(server.requests) == asked
+
+
+@pytest.mark.parametrize("how", ["url", "variables", "netrc", "none", "wrong"])
+def test_credentials_come_from_url_variables_or_netrc(project: LockedProject, tmp_path: Path, how: str) -> None:
+    """Each way to give a credential works; without one, or with a wrong one, the error shows host and no secret."""
+    with index_server(project.served, Behaviour(auth=("user", "sesame"))) as server:
+        variables = {"UV_FIND_LINKS": "", "UV_DEFAULT_INDEX": f"corp={server.url}"}
+        if how == "url":
+            variables["UV_DEFAULT_INDEX"] = server.url_for("user", "sesame")
+        elif how in ("variables", "wrong"):
+            variables["UV_INDEX_CORP_USERNAME"] = "user"
+            variables["UV_INDEX_CORP_PASSWORD"] = "sesame" if how == "variables" else "open-sesame"
+        elif how == "netrc":
+            (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password sesame\n")
+            variables["NETRC"] = str(tmp_path / "netrc")
+        workspace = project.workspace(**variables)
+        if how in ("none", "wrong"):
+            with pytest.raises(Unreachable, match=server.host) as raised:
+                fetch_artifacts(workspace, artifacts(workspace))
+            assert "sesame" not in f"{raised.value.message}{raised.value.hint}{raised.value.context}"
+        else:
+            assert len(fetch_artifacts(workspace, artifacts(workspace))) == 2
+
+
+def test_a_corrupted_file_in_the_store_is_fetched_again(project: LockedProject) -> None:
+    """Bytes in envid's own store that no longer have their digest are never used."""
+    workspace = project.workspace()
+    wheel = artifacts(workspace)[0]
+    fetch_artifacts(workspace, [wheel])
+    kept = artifact_path(project.cache, wheel.sha256, wheel.filename)
+    kept.write_bytes(b"x")
+    assert fetch_artifacts(workspace, [wheel])[wheel.sha256].stat().st_size == wheel.size
+
+
+def test_a_corrupted_file_in_the_wheelhouse_is_an_error(project: LockedProject) -> None:
+    """The project's own wheelhouse is not silently passed over."""
+    workspace = project.workspace()
+    wheel = artifacts(workspace)[0]
+    beside = project.root / "lockfiles" / (wheel.path or "")
+    beside.parent.mkdir()
+    beside.write_bytes(b"x")
+    with pytest.raises(DigestMismatch, match="wheelhouse"):
+        fetch_artifacts(workspace, [wheel])
+
+
+def test_offline_names_what_is_missing(project: LockedProject) -> None:
+    """Without network and with nothing on this machine, Offline names the files."""
+    workspace = project.workspace(offline=True, UV_FIND_LINKS="")
+    with pytest.raises(Offline, match=r"2 artifact.*alpha-1\.0.*beta-1\.0"):
+        fetch_artifacts(workspace, artifacts(workspace))
+
+
+def test_a_right_digest_does_not_make_a_wheel(project: LockedProject) -> None:
+    """A locked file that is no wheel is InvalidWheel before anything is installed."""
+    broken = project.served / "gamma-1.0-py3-none-any.whl"
+    broken.write_bytes(b"PK but no wheel")
+    project.lock(broken)
+    workspace = project.workspace()
+    with pytest.raises(InvalidWheel):
+        fetch_artifacts(workspace, artifacts(workspace))
+
+
+def test_content_digests_are_known_without_fetching_twice(project: LockedProject) -> None:
+    """The digests of a lock's wheels are stable, and need no network once the wheels were seen."""
+    digests = content_digests(project.workspace(), artifacts(project.workspace()))
+    offline = project.workspace(offline=True, UV_FIND_LINKS="")
+    assert content_digests(offline, artifacts(offline)) == digests
+    assert all(len(digest) == 64 for digest in digests.values())
+
+
+def test_the_default_index_of_uv_is_asked_from_uv(project: LockedProject) -> None:
+    """Without any setting the one place is what uv itself names; it is written nowhere in envid."""
+    indexes = indexes_of(project.workspace(UV_FIND_LINKS=""))
+    (place,) = places_of(indexes)
+    assert place.url.startswith("https://")
+    assert place.default
+
+
+def test_settings_of_the_user_are_read_where_uv_reads_them(project: LockedProject, tmp_path: Path) -> None:
+    """uv.toml below XDG_CONFIG_HOME, or UV_CONFIG_FILE, counts, not under UV_NO_CONFIG; a broken one is refused."""
+    file = tmp_path / "config" / "uv" / "uv.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('index-url = "https://user:sesame@index.example/simple"\nallow-insecure-host = ["x.example"]\n')
+    variables = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "UV_FIND_LINKS": ""}
+    indexes = indexes_of(project.workspace(**variables))
+    assert [index.url for index in indexes.places] == ["https://index.example/simple"]
+    access = access_of(project.workspace(**variables), indexes)
+    assert access.credentials["https://index.example"].password == "sesame"
+    assert access.insecure_hosts == ("x.example",)
+    assert user_settings({**variables, "UV_NO_CONFIG": "1"}) == {}
+    assert user_settings({"UV_CONFIG_FILE": str(file)})
+    file.write_text('index-url = "https://user:sesame@index.example\n')
+    with pytest.raises(ConfigError) as raised:
+        user_settings(variables)
+    assert "sesame" not in raised.value.message
+
+
+def test_a_broken_netrc_is_an_error_only_where_it_was_named(tmp_path: Path) -> None:
+    """~/.netrc may belong to other programs; the file that NETRC names may not be broken."""
+    (tmp_path / ".netrc").write_text("nonsense of another program\n")
+    assert netrc_credentials({"HOME": str(tmp_path)}) == {}
+    with pytest.raises(ConfigError):
+        netrc_credentials({"NETRC": str(tmp_path / ".netrc")})
+
+
+@pytest.mark.parametrize(
+    ("filename", "name"),
+    [
+        ("Foo_Bar-1.0-py3-none-any.whl", "foo-bar"),
+        ("foo_bar-1.0-2-py3-none-any.whl", "foo-bar"),
+        ("zope.interface-5.0.tar.gz", "zope-interface"),
+        ("foo-bar-1.0.zip", "foo-bar"),
+    ],
+)
+def test_the_project_of_a_file(filename: str, name: str) -> None:
+    """Wheel and source archive names give the normal name of their project."""
+    assert project_of(filename) == name
