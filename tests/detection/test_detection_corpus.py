@@ -53,9 +53,9 @@ def restore(root: Path, pristine: Path, want: dict[str, tuple[int, bytes]]) -> N
                 target.unlink(missing_ok=True)
     have = entries(root)
     for path, (mode, data) in sorted(want.items()):
-        if have.get(path) == (mode, data) and (root / path).lstat().st_mtime_ns == (pristine / path).lstat().st_mtime_ns:
-            continue
         target = root / path
+        if have.get(path) == (mode, data) and target.lstat().st_mtime_ns == (pristine / path).lstat().st_mtime_ns:
+            continue
         if stat.S_ISDIR(mode):
             target.mkdir(exist_ok=True)
             target.chmod(stat.S_IMODE(mode))
@@ -95,7 +95,8 @@ def ranged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Range]:
     project.mkdir()
     wanted = ", ".join(f'"{wheel}"' for wheel in WHEELS)
     (project / "pyproject.toml").write_text(
-        f'[project]\nname = "demo"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = [{wanted}]\n[tool.envid]\n'
+        '[project]\nname = "demo"\nversion = "1"\nrequires-python = ">=3.11"\n'
+        f"dependencies = [{wanted}]\n[tool.envid]\n"
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ENVID_CACHE_DIR", str(base / "cache"))
@@ -109,8 +110,8 @@ def ranged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Range]:
         run = [sys.executable, "-m", "uv"]
         subprocess.run([*run, "venv", "-q", "--python", sys.executable, str(env)], check=True)
         subprocess.run(
-            [*run, "pip", "sync", "-q", "--link-mode", "copy", "--python", str(env / "bin/python"), "--preview-features",
-             "pylock", str(project / "lockfiles/pylock.toml")],
+            [*run, "pip", "sync", "-q", "--link-mode", "copy", "--python", str(env / "bin/python"),
+             "--preview-features", "pylock", str(project / "lockfiles/pylock.toml")],
             check=True,
         )  # fmt: skip
         variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

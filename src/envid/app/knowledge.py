@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from envid.app.workspace import Workspace
 from envid.errors import DigestMismatch, InvalidWheel, StoreError, TooLarge, UnsafePath
-from envid.installed.expected import Expected, Layout
 from envid.installed.check import Survey
+from envid.installed.expected import Expected, Layout
 from envid.installed.proof import Place, prove
 from envid.installed.wheel import read_contents
 from envid.store.contents import ContentRows, load_rows, save
@@ -30,11 +30,15 @@ class Knowledge:
     """Distributions that nothing is known about."""
 
 
-def gather(ws: Workspace, lock: Lock, surveyed: Survey, layout: Layout, *, wheelhouse: str | None = None) -> Knowledge:
+def gather(
+    ws: Workspace, lock: Lock, surveyed: Survey, layout: Layout, *, wheelhouse: str | None = None,
+    given: Mapping[str, ContentRows],
+) -> Knowledge:  # fmt: skip
     """Lay out every distribution of ``surveyed`` that is installed as selected and whose contents are known.
 
     In this order: the contents store; a wheel in envid's own store, beside the lock or in
     ``wheelhouse``, held to its sha256; the content digest in the lock, which proves the installed RECORD.
+    ``given`` are contents that are known otherwise, by name.
     """
     expected = Expected(layout)
     findings = []
@@ -46,7 +50,7 @@ def gather(ws: Workspace, lock: Lock, surveyed: Survey, layout: Layout, *, wheel
             findings.append(_unverified(item, place))
             unverified += 1
             continue
-        rows = _rows(ws, artifact, wheelhouse)
+        rows = given.get(place.name) or _rows(ws, artifact, wheelhouse)
         if rows is None or not _same_wheel(place, rows):
             for other in wheels.get((item.name, item.version), ()):
                 others = _rows(ws, other, wheelhouse) if other.sha256 != artifact.sha256 else None

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from envid.app.checking import check as check_locks
 from envid.app.knowledge import Knowledge, gather
 from envid.app.outcome import Memory, Outcome
+from envid.app.seeds import recognise
 from envid.app.selecting import resolve
 from envid.app.workspace import Workspace, now_ns
-from envid.errors import EnvironmentNotFound, InvalidEnvironment, LockNotFound, NoCompatibleArtifact, TargetNotCovered, WriteFailed
+from envid.errors import (
+    EnvironmentNotFound,
+    InvalidEnvironment,
+    LockNotFound,
+    NoCompatibleArtifact,
+    TargetNotCovered,
+    WriteFailed,
+)
 from envid.installed import statindex, witness
 from envid.installed.check import Depth, Report, Survey, check, check_quick, layout_of, sites, survey, top_names
 from envid.installed.expected import Layout
@@ -36,21 +45,21 @@ SYNC_MARKER: Final = ".envid-sync.json"
 """What ``sync`` leaves in an environment while it changes it."""
 
 
-@dataclass(slots=True)
 class Examined:
-    """What is said about one environment."""
+    """What is said about one environment; filled step by step."""
 
-    findings: list[Finding] = field(default_factory=list)
-    environment: str = ""
-    target: Target | None = None
-    distributions: int = 0
-    verified: int = 0
-    unverified: int = 0
-    files: int = 0
-    size: int = 0
-    hashed: int = 0
-    witness: bytes = b""
-    """Of the environment as it was found; empty when no later run may rely on it."""
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self.environment = ""
+        self.target: Target | None = None
+        self.distributions = 0
+        self.verified = 0
+        self.unverified = 0
+        self.files = 0
+        self.size = 0
+        """Bytes of all files."""
+        self.witness = b""
+        """Of the environment as it was found; empty when no later run may rely on it."""
 
 
 def verify(
@@ -109,11 +118,16 @@ def verify(
 
 
 def _local(ws: Workspace) -> bool:
-    sources = ws.intent.uv.sources.values()
-    return any(isinstance(source, Mapping) and ("path" in source or "workspace" in source) for source in sources) or any(
-        "@" in requirement and ("file:" in requirement or "@ ." in requirement)
-        for requirement in ws.intent.dependencies
-    )
+    """Tell whether the check of the locks read, or could have read, more than pyproject.toml and the locks."""
+    if any(isinstance(one, Mapping) and ("path" in one or "workspace" in one) for one in ws.intent.uv.sources.values()):
+        return True
+    return any("@" in one and "://" not in one.replace("file://", "") for one in _requirements(ws))
+
+
+def _requirements(ws: Workspace) -> Iterator[str]:
+    yield from ws.intent.dependencies
+    for group in (*ws.intent.extras.values(), *ws.intent.groups.values()):
+        yield from (one for one in group if isinstance(one, str))
 
 
 def _lock_missing(ws: Workspace, name: str) -> Finding:
@@ -189,7 +203,8 @@ def _target(ws: Workspace, interpreter: Interpreter, text: str | None, findings:
 def _unfit(reason: str, target: Target) -> Finding:
     interpreter = reason.startswith("the interpreter")
     return Finding(
-        code="python.mismatch" if interpreter else "platform.unfit", severity="error", subject=target.name, message=reason,
+        code="python.mismatch" if interpreter else "platform.unfit", severity="error", subject=target.name,
+        message=reason,
         hint="recreate the environment with another Python, or declare the target" if interpreter else None,
     )  # fmt: skip
 
@@ -217,24 +232,28 @@ class _Run:
         surveyed, report = self._quick(layout, scripts) if self.depth == "quick" else self._walked(layout)
         found = report.findings
         self.examined.findings += [*surveyed.findings, *found]
-        self.examined.files, self.examined.size, self.examined.hashed = report.files, report.size, report.hashed
+        self.examined.files, self.examined.size = report.files, report.size
         bad = {finding.subject for finding in found if finding.severity == "error"}
         self.examined.distributions = len(self.resolution.selected)
-        self.examined.verified = sum(name not in bad for name in surveyed.matched) - self.examined.unverified
+        locked = {str(item.name) for item in self.resolution.selected}
+        right = sum(name in locked and name not in bad for name in surveyed.matched)
+        self.examined.verified = max(right - self.examined.unverified, 0)
 
-    def _known(self, surveyed: Survey, layout: Layout) -> Knowledge:
-        known = gather(self.ws, self.lock, surveyed, layout, wheelhouse=self.wheelhouse)
+    def _known(self, names: Mapping[str, Sequence[str]], layout: Layout) -> tuple[Survey, Knowledge]:
+        seeded = recognise(self.ws, self.environment, survey(self.environment, names, self.resolution))
+        known = gather(
+            self.ws, self.lock, seeded.survey, layout, wheelhouse=self.wheelhouse, given=seeded.rows
+        )  # fmt: skip
         self.examined.findings += known.findings
         self.examined.unverified = known.unverified
-        return known
+        return seeded.survey, known
 
     def _quick(self, layout: Layout, scripts: Sequence[str]) -> tuple[Survey, Report]:
         root = str(self.environment.root)
         singles = ["pyvenv.cfg", SYNC_MARKER]
         seen = witness.of_tops(root, list(sites(layout)), layout.scripts, singles)
         names = {site: sorted(os.listdir(f"{root}/{site}")) for site in sites(layout)}
-        surveyed = survey(self.environment, names, self.resolution)
-        known = self._known(surveyed, layout)
+        surveyed, known = self._known(names, layout)
         self.examined.witness = seen
         return surveyed, check_quick(surveyed, known.expected, names, scripts)
 
@@ -242,8 +261,7 @@ class _Run:
         root = str(self.environment.root)
         tops = list(dict.fromkeys((*sites(layout), layout.scripts)))
         walked = walk(root, tops, [])
-        surveyed = survey(self.environment, top_names(unpack(walked), layout), self.resolution)
-        known = self._known(surveyed, layout)
+        surveyed, known = self._known(top_names(unpack(walked), layout), layout)
         inside = tuple(f"{top}/" for top in tops)
         singles = sorted(path for path in known.expected.rows if not path.startswith(inside))
         singles += ["pyvenv.cfg", SYNC_MARKER, str(self.environment.base_executable)]
@@ -264,10 +282,9 @@ class _Run:
             self.progress.end()
         kept = statindex.keep(walked, unproven=report.unproven, started_ns=self.started)
         if kept != before:
-            try:
+            # An index that cannot be kept costs time, not the answer.
+            with contextlib.suppress(WriteFailed):
                 statindex.save(index, bound, kept)
-            except WriteFailed:
-                pass  # an index that cannot be kept costs time, not the answer
         if kept == walked:
             self.examined.witness = witness.of_walk(root, tops, singles, walked)
         return surveyed, report
@@ -300,7 +317,8 @@ def _content(item: Selected) -> str:
 def _ordered(findings: Sequence[Finding]) -> list[Finding]:
     rank = {"error": 0, "warning": 1, "info": 2}
     return sorted(
-        dict.fromkeys(findings), key=lambda one: (rank[one.severity], one.code, one.subject, one.path or "", one.message)
+        dict.fromkeys(findings),
+        key=lambda one: (rank[one.severity], one.code, one.subject, one.path or "", one.message),
     )
 
 

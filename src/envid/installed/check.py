@@ -1,4 +1,4 @@
-"""One environment against what a lock means for it: the decision of ``envid verify``, from values alone but for the files read.
+"""One environment against what a lock means for it: the decision of ``envid verify``.
 
 In two steps, because the second needs what the store knows about the wheels that the first found
 installed: ``survey`` tells which of the selected distributions are there, ``check`` proves the files.
@@ -7,7 +7,7 @@ installed: ``survey`` tells which of the selected distributions are there, ``che
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from envid.installed.compiled import Cached, check_compiled, is_cached, source_of
@@ -18,10 +18,10 @@ from envid.installed.hashing import SAME, Job
 from envid.installed.hashing import compare as hash_compare
 from envid.installed.interpreter import Environment
 from envid.installed.launcher import python_paths
+from envid.installed.listing import Listing
 from envid.installed.proof import Place, check_record, claims
 from envid.installed.record import INSTALLER_FILES, RecordRow
 from envid.installed.strays import explain
-from envid.installed.listing import Listing
 from envid.values.artifact import Resolution, Selected
 from envid.values.contents import EntryPoint
 from envid.values.finding import Finding
@@ -43,18 +43,16 @@ class Survey:
     """Installed, and not as selected."""
 
 
-@dataclass(slots=True)
 class Report:
     """What was found, and how much was looked at."""
 
-    findings: list[Finding] = field(default_factory=list)
-    unproven: set[str] = field(default_factory=set)
-    """Paths, relative to the environment, that must not be believed next time."""
-    files: int = 0
-    size: int = 0
-    """Bytes of all files."""
-    hashed: int = 0
-    """Bytes read to be hashed."""
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self.unproven: set[str] = set()
+        """Paths, relative to the environment, that must not be believed next time."""
+        self.files = 0
+        self.size = 0
+        """Bytes of all files."""
 
 
 def layout_of(environment: Environment) -> Layout:
@@ -77,11 +75,12 @@ def survey(environment: Environment, names: Mapping[str, Sequence[str]], resolut
     """Compare the distributions; ``names`` are those of everything directly in each site-packages directory."""
     layout = layout_of(environment)
     pythons = python_paths(environment)
+    root = str(environment.root)
 
     def place(site: str, one: Installed) -> Place:
         return Place(
-            root=str(environment.root), layout=layout, site=site, directory=one.directory, name=one.name, pythons=pythons
-        )
+            root=root, layout=layout, site=site, directory=one.directory, name=one.name, pythons=pythons
+        )  # fmt: skip
 
     found = [(site, one) for site in sites(layout) for one in installed(names[site])]
     findings, right = compare(resolution.selected, [one for _, one in found])
@@ -120,14 +119,15 @@ def check(
 ) -> Report:
     """Prove every file of the walk ``listings``; ``suspects`` limits what is read, ``None`` reads everything.
 
-    ``deep`` compares the code of every ``.pyc``. ``known`` holds the names that the index had for each directory. ``modes`` is False on a filesystem that keeps none.
+    ``deep`` compares the code of every ``.pyc``. ``known`` holds the names that the index had for each
+    directory. ``modes`` is False on a filesystem that keeps none.
     """
     layout = expected.layout
     root = str(environment.root)
-    found = examine(
-        root, listings, suspects, expected, pythons=python_paths(environment), modes=modes, tell=tell
-    )  # fmt: skip
-    report = Report(found.findings, found.unproven, found.files, found.size, found.hashed)
+    found = examine(root, listings, suspects, expected, pythons=python_paths(environment), modes=modes, tell=tell)
+    report = Report()
+    report.findings, report.unproven = found.findings, found.unproven
+    report.files, report.size = found.files, found.size
     paths = {path for path, _, _ in found.others}
     _records(report, surveyed, expected, suspects, paths)
     owned = {owner.name for owner in expected.owners}
@@ -155,9 +155,18 @@ def check(
     report.findings += findings
     report.unproven.update(finding.path for finding in findings if finding.path)
     found.others = remaining
-    top_level = {path[len(site) + 1 :].split("/", 1)[0] for site in sites(layout) for path in expected.rows if path.startswith(site)}
-    strangers(found, site=sites(layout), scripts=layout.scripts, harmless=lambda path, mode: False, top_level=top_level)
+    if remaining:
+        strangers(found, site=sites(layout), scripts=layout.scripts, top_level=_top_level(expected))
     return report
+
+
+def _top_level(expected: Expected) -> set[str]:
+    """Return the names that the wheels bring directly below a site-packages directory."""
+    names = set()
+    for site in sites(expected.layout):
+        start = len(site) + 1
+        names.update(path[start:].partition("/")[0] for path in expected.rows if path.startswith(f"{site}/"))
+    return names
 
 
 def _cached(
@@ -165,11 +174,12 @@ def _cached(
     known: Mapping[str, frozenset[str]] | None,
 ) -> Cached:  # fmt: skip
     source = source_of(path)
-    there = source is not None and (source in expected.rows or source in expected.launchers or source in claimed or source in paths)
+    there = source is not None and any(
+        source in place for place in (expected.rows, expected.launchers, claimed, paths)
+    )  # fmt: skip
     directory, _, name = path.rpartition("/")
-    return Cached(
-        path=path, source=source if there else None, known=known is not None and name in known.get(directory, frozenset())
-    )
+    before = frozenset() if known is None else known.get(directory, frozenset())
+    return Cached(path=path, source=source if there else None, known=name in before)
 
 
 def _records(

@@ -111,14 +111,15 @@ def _orphan(one: Cached) -> Finding:
 def _pytest(one: Cached) -> Finding:
     return Finding(
         code="env.unverified", severity="info", subject=one.path.rpartition("/")[2], path=one.path,
-        message="compiled by pytest, which alone loads it; envid cannot prove it", hint="set PYTHONDONTWRITEBYTECODE in CI",
+        message="compiled by pytest, which alone loads it; envid cannot prove it",
+        hint="set PYTHONDONTWRITEBYTECODE in CI",
     )  # fmt: skip
 
 
 def _unknown(one: Cached, name: str) -> Finding:
     numba = name.endswith(_NUMBA)
+    message = "a cache of numba, which envid cannot prove" if numba else "no interpreter gives a file such a name"
     return Finding(
-        code="env.extra-file", severity="warning" if numba else "error", subject=name, path=one.path,
-        message="a cache of numba, which envid cannot prove" if numba else "no interpreter gives compiled code such a name",
+        code="env.extra-file", severity="warning" if numba else "error", subject=name, path=one.path, message=message,
         hint="set NUMBA_CACHE_DIR to a directory outside the environment" if numba else "remove it",
     )  # fmt: skip

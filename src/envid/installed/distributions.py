@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from envid.installed.record import normalized
-from envid.values.artifact import Resolution, Selected
+from envid.values.artifact import Selected
 from envid.values.finding import Finding
 
 Kind = Literal["dist-info", "egg-info", "egg-link"]
@@ -84,7 +84,8 @@ def compare(
         else:
             findings.append(Finding(
                 code="env.missing", severity="error", subject=item.name, expected=item.version,
-                message=f"{item.name} {item.version or ''}".rstrip() + " is locked and not installed", hint="run `envid sync`",
+                message=f"{item.name} {item.version or ''}".rstrip() + " is locked and not installed",
+                hint="run `envid sync`",
             ))  # fmt: skip
     for name, candidates in by_name.items():
         if name not in known:
@@ -101,8 +102,8 @@ def _is(item: Selected, one: Installed) -> bool:
 def _version(item: Selected, one: Installed) -> Finding:
     return Finding(
         code="env.version", severity="error", subject=item.name, path=one.directory, expected=item.version,
-        actual=one.version or None, message=f"{one.version or 'another version'} is installed, the lock has {item.version}",
-        hint="run `envid sync`",
+        actual=one.version or None, hint="run `envid sync`",
+        message=f"{one.version or 'another version'} is installed, the lock has {item.version}",
     )  # fmt: skip
 
 
@@ -135,11 +136,12 @@ def origin(item: Selected, data: bytes | None, *, path: str) -> Finding | None:
     if not isinstance(document, dict):
         return _contradiction(item, path, "direct_url.json is not an object", None)
     if item.source is not None:
-        return None if _same_source(item, document) else _contradiction(
-            item, path, "it was installed from another source than the lock names", _shown(document)
-        )  # fmt: skip
+        if _same_source(item, document):
+            return None
+        return _contradiction(item, path, "it was installed from another source than the lock names", _shown(document))
     if not isinstance(archive := document.get("archive_info"), dict):
-        return _contradiction(item, path, "it was installed from a source tree, the lock names an artifact", _shown(document))
+        message = "it was installed from a source tree, the lock names an artifact"
+        return _contradiction(item, path, message, _shown(document))
     hashes = archive.get("hashes")
     claimed = hashes.get("sha256") if isinstance(hashes, dict) else None
     if claimed is None and isinstance(old := archive.get("hash"), str) and old.startswith("sha256="):
@@ -171,8 +173,3 @@ def _contradiction(item: Selected, path: str, message: str, actual: str | None) 
         code="env.source", severity="error", subject=item.name, path=path, message=message, actual=actual,
         expected=item.artifact.filename if item.artifact is not None else None, hint="run `envid sync`",
     )  # fmt: skip
-
-
-def names_of(resolution: Resolution) -> frozenset[str]:
-    """Return the normalised names that ``resolution`` selects."""
-    return frozenset(str(item.name) for item in resolution.selected)

@@ -5,8 +5,9 @@ Columns and one dictionary instead of an object per file, for the same reason as
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from envid.values.contents import EntryPoint, Scheme
@@ -51,7 +52,7 @@ class Layout:
     headers: str
 
     def directory(self, scheme: Scheme, name: str) -> str:
-        """Return the directory of ``scheme`` for the distribution ``name``, with a final slash unless it is the root."""
+        """Return the directory of ``scheme`` for the distribution ``name``, with a final slash unless empty."""
         if scheme == "data":
             return ""
         where = {"purelib": self.purelib, "platlib": self.platlib, "scripts": self.scripts}.get(scheme)
@@ -74,30 +75,30 @@ class Owner:
     """Behind the last row."""
 
 
-@dataclass(slots=True)
 class Expected:
     """Filled by ``add``, then only read. Row numbers index ``digests`` and ``sizes``."""
 
-    layout: Layout
-    rows: dict[str, int] = field(default_factory=dict)
-    """Path relative to the environment, to the row of its last owner."""
-    digests: list[str] = field(default_factory=list)
-    """64 hexadecimal digits each: BLAKE3, or SHA-256 for rows in ``by_sha256``."""
-    sizes: list[int] = field(default_factory=list)
-    by_sha256: set[int] = field(default_factory=set)
-    executable: set[int] = field(default_factory=set)
-    """Rows of files that an installer makes executable."""
-    any_mode: set[int] = field(default_factory=set)
-    """Rows whose executable bit in the wheel is not known."""
-    tails: dict[int, str] = field(default_factory=dict)
-    """Row of each ``#!python`` script, with the BLAKE3 of all after its first line."""
-    owners: list[Owner] = field(default_factory=list)
-    launchers: dict[str, list[tuple[str, EntryPoint]]] = field(default_factory=dict)
-    """Path of a generated script, to distribution and entry point; several when two bring it."""
-    optional: set[str] = field(default_factory=set)
-    """Launchers that some installers write and others do not."""
-    shared: dict[str, list[int]] = field(default_factory=dict)
-    """Path that several distributions bring with different bytes, to all its rows."""
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.rows: dict[str, int] = {}
+        """Path relative to the environment, to the row of its last owner."""
+        self.digests: list[str] = []
+        """64 hexadecimal digits each: BLAKE3, or SHA-256 for rows in ``by_sha256``."""
+        self.sizes: list[int] = []
+        self.by_sha256: set[int] = set()
+        self.executable: set[int] = set()
+        """Rows of files that an installer makes executable."""
+        self.any_mode: set[int] = set()
+        """Rows whose executable bit in the wheel is not known."""
+        self.tails: dict[int, str] = {}
+        """Row of each ``#!python`` script, with the BLAKE3 of all after its first line."""
+        self.owners: list[Owner] = []
+        self.launchers: dict[str, list[tuple[str, EntryPoint]]] = {}
+        """Path of a generated script, to distribution and entry point; several when two bring it."""
+        self.optional: set[str] = set()
+        """Launchers that some installers write and others do not."""
+        self.shared: dict[str, list[int]] = {}
+        """Path that several distributions bring with different bytes, to all its rows."""
 
     def add(self, rows: Rows, *, headers_name: str | None = None) -> None:
         """Lay out one wheel; ``headers_name`` is how the installer spelled it below the headers directory."""
@@ -167,17 +168,21 @@ class Expected:
         for entry in entry_points:
             self.launchers.setdefault(f"{self.layout.scripts}/{entry.script}", []).append((name, entry))
         if name == "pip":
-            # pip names its own scripts after the interpreter that it was installed by.
-            version_dir = self.layout.purelib.rpartition("/python")[2].partition("/")[0]
-            for entry in [entry for entry in entry_points if entry.script == "pip"]:
-                for script in ("pip3", f"pip{version_dir}"):
-                    path = f"{self.layout.scripts}/{script}"
-                    if path not in self.launchers:
-                        self.optional.add(path)
-                        self.launchers[path] = [(name, entry)]
+            self._own_pip(entry_points)
+
+    def _own_pip(self, entry_points: Sequence[EntryPoint]) -> None:
+        # pip names its scripts after the interpreter that installs it, whatever its own metadata say.
+        version = self.layout.purelib.rpartition("/python")[2].partition("/")[0]
+        for entry in entry_points:
+            if entry.script != "pip":
+                self.optional.add(f"{self.layout.scripts}/{entry.script}")
+                continue
+            for script in ("pip3", f"pip{version}"):
+                path = f"{self.layout.scripts}/{script}"
+                if path not in self.launchers:
+                    self.optional.add(path)
+                    self.launchers[path] = [("pip", entry)]
 
     def owner(self, row: int) -> Owner:
         """Return the distribution that brings ``row``."""
-        from bisect import bisect_right
-
         return self.owners[bisect_right(self.owners, row, key=lambda owner: owner.start) - 1]

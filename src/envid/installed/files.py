@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from array import array
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from envid.installed import hashing
 from envid.installed.expected import Expected, Owner
 from envid.installed.hashing import Job
 from envid.installed.launcher import launcher_ok, script_ok
-from envid.installed.strays import INTERPRETER, VENV_SCRIPTS, explain
 from envid.installed.listing import Listing
+from envid.installed.strays import INTERPRETER, VENV_SCRIPTS, explain
 from envid.installed.walk import FIELDS
 from envid.values.finding import Finding
 
@@ -28,29 +26,27 @@ Suspects = Mapping[str, "set[str] | None"]
 """Directory to the names whose metadata changed; ``None`` for all of them."""
 
 
-@dataclass(slots=True)
 class Sorted:
     """The files of a walk, by what has to be done with each."""
 
-    findings: list[Finding] = field(default_factory=list)
-    unproven: set[str] = field(default_factory=set)
-    """Paths that must not be believed next time."""
-    files: int = 0
-    size: int = 0
-    """Bytes of all files."""
-    hashed: int = 0
-    """Bytes read to be hashed."""
-    seen: bytearray = field(default_factory=bytearray)
-    """1 for each row of ``Expected`` that has a file."""
-    generated: set[str] = field(default_factory=set)
-    """Launchers that are there."""
-    jobs: list[Job] = field(default_factory=list)
-    places: list[tuple[str, int]] = field(default_factory=list)
-    """Path and row of each job."""
-    scripts: list[tuple[str, int]] = field(default_factory=list)
-    launchers: list[str] = field(default_factory=list)
-    others: list[tuple[str, int, bool]] = field(default_factory=list)
-    """Path, mode and whether it changed, of files that no wheel brought."""
+    def __init__(self, rows: int) -> None:
+        self.findings: list[Finding] = []
+        self.unproven: set[str] = set()
+        """Paths that must not be believed next time."""
+        self.files = 0
+        self.size = 0
+        """Bytes of all files."""
+        self.seen = bytearray(rows)
+        """1 for each row of ``Expected`` that has a file."""
+        self.generated: set[str] = set()
+        """Launchers that are there."""
+        self.jobs: list[Job] = []
+        self.places: list[tuple[str, int]] = []
+        """Path and row of each job."""
+        self.scripts: list[tuple[str, int]] = []
+        self.launchers: list[str] = []
+        self.others: list[tuple[str, int, bool]] = []
+        """Path, mode and whether it changed, of files that no wheel brought."""
 
 
 def examine(
@@ -69,7 +65,7 @@ def examine(
     environment's interpreter that a script may name. ``modes`` is False on filesystems that keep none.
     ``others`` of the answer is left for the caller to judge.
     """
-    found = Sorted(seen=bytearray(len(expected.digests)))
+    found = Sorted(len(expected.digests))
     for listing in listings:
         _sort(root, listing, suspects, expected, found, modes)
     _hash(root, expected, found, tell)
@@ -102,7 +98,8 @@ def _sort(
         if row is None:
             if path in launchers:
                 found.generated.add(path)
-                if suspicious and _sound(path, mode, True, "", found, modes):
+                owners = launchers[path]
+                if suspicious and _sound(path, mode, True, found, modes, lambda owners=owners: owners[-1][0]):  # type: ignore[misc]
                     found.launchers.append(path)
             elif listing.whole:
                 found.others.append((path, mode, suspicious))
@@ -111,7 +108,7 @@ def _sort(
         if not suspicious and path not in shared:
             continue
         wanted = None if row in expected.any_mode else row in expected.executable
-        if not _sound(path, mode, wanted, expected.owner(row).name if mode & _UNSAFE else row, found, modes, expected):
+        if not _sound(path, mode, wanted, found, modes, lambda row=row: expected.owner(row).name):  # type: ignore[misc]
             continue
         if row in expected.tails:
             found.scripts.append((path, row))
@@ -132,27 +129,28 @@ def _directory(listing: Listing, found: Sorted, modes: bool) -> None:
         found.findings.append(Finding(
             code="env.mode", severity="error", subject=listing.path, path=listing.path,
             message="every user of this host may add and replace files in this directory",
-            expected="not writable by others", actual=stat.filemode(listing.mode), hint="chmod o-w, or recreate the environment",
+            expected="not writable by others", actual=stat.filemode(listing.mode),
+            hint="chmod o-w, or recreate the environment",
         ))  # fmt: skip
 
 
-def _sound(
-    path: str, mode: int, executable: bool | None, owner: str | int, found: Sorted, modes: bool,
-    expected: Expected | None = None,
-) -> bool:  # fmt: skip
-    """Tell whether the contents are worth reading; note what is wrong with type and mode."""
+def _sound(path: str, mode: int, executable: bool | None, found: Sorted, modes: bool, owner: Callable[[], str]) -> bool:
+    """Tell whether the contents are worth reading; note what is wrong with type and mode.
+
+    ``executable`` is None where either will do; ``owner`` is asked only when there is something to say.
+    """
     if mode & 0o170000 == 0o100000 and (
         not modes or (not mode & _UNSAFE and (executable is None or executable == bool(mode & 0o100)))
     ):
         return True
-    name = owner if isinstance(owner, str) else expected.owner(owner).name if expected is not None else ""
-    name = name or path.rpartition("/")[2]
+    name = owner()
     found.unproven.add(path)
     if not stat.S_ISREG(mode):
         kind = "a symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
         found.findings.append(Finding(
-            code="env.tampered", severity="error", subject=name, path=path, message=f"the file was replaced: it is {kind}",
-            expected="a regular file", actual=stat.filemode(mode), hint=_HEAL,
+            code="env.tampered", severity="error", subject=name, path=path,
+            message=f"the file was replaced: it is {kind}", expected="a regular file", actual=stat.filemode(mode),
+            hint=_HEAL,
         ))  # fmt: skip
         return False
     if mode & (stat.S_ISUID | stat.S_ISGID):
@@ -171,7 +169,6 @@ def _sound(
 
 
 def _hash(root: str, expected: Expected, found: Sorted, tell: Callable[[int], None] | None) -> None:
-    found.hashed += sum(max(job.size, 0) for job in found.jobs)
     answers = hashing.compare(found.jobs, tell=tell)
     for index in _unequal(answers, found.places, expected):
         path, row = found.places[index]
@@ -226,12 +223,12 @@ def _tampered(root: str, path: str, owner: Owner, answer: int) -> Finding:
         return Finding(
             code="env.poisoned", severity="error", subject=owner.name, path=path,
             message=(
-                f"the file differs from the wheel and has {links} names on this disk: the altered bytes are very likely in "
-                "the installer's cache, and in other environments, too"
+                f"the file differs from the wheel and has {links} names on this disk: the altered bytes are very "
+                "likely in the installer's cache, and in other environments, too"
             ),
             hint=(
-                f"run `uv cache clean {owner.name}`, then `envid sync` here; verify your other environments, which share the "
-                "file until they are installed again"
+                f"run `uv cache clean {owner.name}`, then `envid sync` here; verify your other environments, which "
+                "share the file until they are installed again"
             ),
         )  # fmt: skip
     return Finding(
@@ -299,18 +296,11 @@ def known_place(path: str, *, scripts: str) -> bool:
     return directory == scripts and (name in VENV_SCRIPTS or INTERPRETER.fullmatch(name) is not None)
 
 
-def strangers(
-    found: Sorted, *, site: Sequence[str], scripts: str, harmless: Callable[[str, int], bool], top_level: set[str]
-) -> None:
-    """Add a finding for each of ``found.others`` that ``harmless`` does not know."""
+def strangers(found: Sorted, *, site: Sequence[str], scripts: str, top_level: set[str]) -> None:
+    """Add a finding for each of ``found.others`` that virtual environments do not have of themselves."""
     for path, mode, _ in found.others:
-        if known_place(path, scripts=scripts) or harmless(path, mode):
+        if known_place(path, scripts=scripts):
             continue
         found.unproven.add(path)
         home = next((each for each in site if path.startswith(f"{each}/")), site[0])
         found.findings.append(explain(path, site=home, scripts=scripts, link=stat.S_ISLNK(mode), top_level=top_level))
-
-
-def stats_of(listing: Listing) -> array[int]:
-    """Return the integers of ``listing`` (for tests and the bench)."""
-    return listing.numbers()

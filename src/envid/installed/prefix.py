@@ -40,7 +40,8 @@ def check_prefix(environment: Environment, config: bytes, scripts: Iterable[str]
 
 
 def _home(config: bytes) -> str:
-    values = [line.partition(b"=")[2].strip() for line in config.splitlines() if line.partition(b"=")[0].strip() == b"home"]
+    pairs = [line.partition(b"=") for line in config.splitlines()]
+    values = [value.strip() for key, _, value in pairs if key.strip().lower() == b"home"]
     return os.fsdecode(values[-1]) if values else ""
 
 
@@ -64,17 +65,16 @@ def _interpreter(environment: Environment, home: str, name: str) -> list[Finding
         real = os.path.realpath(path)
         if real == str(environment.base_executable) and os.path.exists(real):
             return []
-        return [_finding(
-            shown, "the link leads to another interpreter than the environment's", expected=str(environment.base_executable),
-            actual=real,
-        )]  # fmt: skip
+        message = "the link leads to another interpreter than the environment's"
+        return [_finding(shown, message, expected=str(environment.base_executable), actual=real)]
     if not stat.S_ISREG(mode):
         return [_finding(shown, "the interpreter is not a file", actual=stat.filemode(mode))]
     # `python -m venv --copies`: the same bytes as some interpreter in home, or nobody knows what it is.
     for candidate in _candidates(home, name):
         if _equal(path, candidate):
             return []
-    return [_finding(shown, "the interpreter is a file of its own, and not a copy of the one pyvenv.cfg names", expected=home)]
+    message = "the interpreter is a file of its own, and not a copy of the one pyvenv.cfg names"
+    return [_finding(shown, message, expected=home)]
 
 
 def _candidates(home: str, name: str) -> list[str]:

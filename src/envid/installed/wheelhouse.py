@@ -29,12 +29,14 @@ def check_wheelhouse(directory: str, lock: Lock) -> list[Finding]:
     findings = []
     named: dict[str, Artifact] = {}
     for distribution in lock.distributions:
-        own = {artifact.filename: artifact for artifact in _artifacts(distribution.wheels, distribution.sdist, distribution.archive)}
+        artifacts = _artifacts(distribution.wheels, distribution.sdist, distribution.archive)
+        own = {artifact.filename: artifact for artifact in artifacts}
         named.update(own)
         if own and not own.keys() & present:
+            what = f"{distribution.name} {distribution.version or ''}".rstrip()
             findings.append(Finding(
                 code="wheelhouse.missing", severity="error", subject=distribution.name, path=next(iter(own)),
-                message=f"no artifact of {distribution.name} {distribution.version or ''} is in the wheelhouse".replace("  ", " "),
+                message=f"no artifact of {what} is in the wheelhouse",
                 hint="run `envid vendor DIR`",
             ))  # fmt: skip
     there = sorted(named.keys() & present)
@@ -46,7 +48,7 @@ def check_wheelhouse(directory: str, lock: Lock) -> list[Finding]:
         if answer != SAME:
             findings.append(Finding(
                 code="wheelhouse.corrupt", severity="error", subject=name, path=name, expected=named[name].sha256,
-                message="the file cannot be read" if answer == UNREADABLE else "the file does not have the locked sha256",
+                message=f"the file {'cannot be read' if answer == UNREADABLE else 'does not have the locked sha256'}",
                 hint="remove it and run `envid vendor DIR`",
             ))  # fmt: skip
     findings += (
