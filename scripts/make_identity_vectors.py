@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from identity_vectors import FILE, inputs, result  # noqa: E402
+from identity_vectors import FILE, inputs, result
 
 
 def main() -> int:

@@ -64,7 +64,8 @@ LOCAL = {
         *BASE["distributions"], ["Mine", None, "editable", None], ["other", "0.1", "directory", None],
         ["forked", None, "vcs", None],
     ],
-    "local": [["other", "directory", sha(21), ""], ["Mine", "editable", sha(20), ""], ["forked", "vcs", "ab" * 20, "python"]],
+    "local": [["other", "directory", sha(21), ""], ["Mine", "editable", sha(20), ""], ["forked", "vcs", "ab" * 20,
+    "python"]],
     "build": {
         "compiler": None,
         "sources": [["other", "directory", sha(21)], ["Mine", "editable", sha(20)], ["forked", "vcs", "ab" * 20]],
@@ -139,9 +140,12 @@ def tree_of(entries: list[list[str]]) -> str:
 
 
 VERSIONS = (
-    "1.0", "1.0.0", "1", "v1.0", "0.0", "0", "0.0.0", "10.0", "1.10.0", "2024.1.0", "1.0rc1", "1.0.0.RC1", "1.0-alpha-2",
-    "1.0.b", "1.0c3", "1.0.preview4", "1.0.post1", "1.0-1", "1.0.rev2", "1.0r", "1.0.dev3", "1.0dev", "1.0a1.post2.dev3",
-    "2!1.0", "0!1.0", "1.0+cu121", "1.0+CU-12_1", "1.0.0+local.0", "1.0+1.0", "01.02.00", " 1.0 ", "1.0+007", "1.0.post0",
+    "1.0", "1.0.0", "1", "v1.0", "0.0", "0", "0.0.0", "10.0", "1.10.0", "2024.1.0", "1.0rc1", "1.0.0.RC1",
+    "1.0-alpha-2",
+    "1.0.b", "1.0c3", "1.0.preview4", "1.0.post1", "1.0-1", "1.0.rev2", "1.0r", "1.0.dev3", "1.0dev",
+    "1.0a1.post2.dev3",
+    "2!1.0", "0!1.0", "1.0+cu121", "1.0+CU-12_1", "1.0.0+local.0", "1.0+1.0", "01.02.00", " 1.0 ", "1.0+007",
+    "1.0.post0",
 )  # fmt: skip
 NAMES = ("Foo_Bar", "foo--bar", "foo.-_bar", "FOO", "a", "zope.interface", "ruamel.yaml.clib", "A__B..C")
 TREES: dict[str, list[list[str]]] = {
@@ -154,10 +158,12 @@ TREES: dict[str, list[list[str]]] = {
     "left out": [
         ["a.py", "file", "x"], [".git/HEAD", "file", "ref"], ["__pycache__/a.cpython-312.pyc", "file", "c"],
         ["src/p.egg-info/PKG-INFO", "file", "m"], ["build/lib/a.py", "file", "x"], ["dist/a.whl", "file", "z"],
-        ["p/.mypy_cache/x", "file", "m"], ["a.pyo", "file", "o"], ["env/pyvenv.cfg", "file", "home"], ["env/bin/x", "file", ""],
+        ["p/.mypy_cache/x", "file", "m"], ["a.pyo", "file", "o"], ["env/pyvenv.cfg", "file", "home"], ["env/bin/x",
+        "file", ""],
     ],
     "not left out": [
-        ["a.py", "file", "x"], ["src/build/__init__.py", "file", ""], ["src/dist/x", "file", ""], [".gitignore", "file", "*"],
+        ["a.py", "file", "x"], ["src/build/__init__.py", "file", ""], ["src/dist/x", "file", ""], [".gitignore",
+        "file", "*"],
         ["pyvenv.cfg", "file", "at the top"],
     ],
     "names that are not ASCII": [["\u00e9t\u00e9.py", "file", "x"], ["\u4e2d/\U0001f40d.py", "file", "y"]],
@@ -169,7 +175,8 @@ TARGETS = (
     "cp314td-musllinux_1_2_aarch64", "cp312d-manylinux_2_28_x86_64", "cp3.12.7-manylinux_2_28_x86_64",
     "cp3.13.0rc2t-manylinux_2_28_x86_64", "cp312-macosx_14_0_arm64", "cp312-macosx_10_13_x86_64", "cp312-win_amd64",
     "cp312-win_arm64", "cp312-win32", "pp311-manylinux_2_28_x86_64", "cp312-manylinux_2_31_riscv64",
-    "cp312-musllinux_1_2_x86_64", "cp312-manylinux_2_28_ppc64le", "cp312-manylinux_2_28_s390x", "cp39-manylinux_2_28_x86_64",
+    "cp312-musllinux_1_2_x86_64", "cp312-manylinux_2_28_ppc64le", "cp312-manylinux_2_28_s390x",
+    "cp39-manylinux_2_28_x86_64",
 )  # fmt: skip
 FLOORS: dict[str, tuple[str, list[str]]] = {
     "pure": ("cp312-manylinux_2_28_x86_64", ["a-1-py3-none-any.whl"]),
@@ -178,7 +185,8 @@ FLOORS: dict[str, tuple[str, list[str]]] = {
     "oldest": ("cp312-manylinux_2_28_x86_64", ["a-1-cp36-abi3-manylinux1_x86_64.whl"]),
     "highest wins": (
         "cp312-manylinux_2_28_x86_64",
-        ["a-1-cp312-cp312-manylinux_2_17_x86_64.whl", "b-1-cp312-cp312-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl"],
+        ["a-1-cp312-cp312-manylinux_2_17_x86_64.whl",
+        "b-1-cp312-cp312-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl"],
     ),
     "numbers, not text": (
         "cp312-manylinux_2_28_x86_64",
@@ -236,13 +244,16 @@ def _spellings() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "another hash", with_({"distributions": [["numpy", "2.1.0", "wheel", sha(7)], *rows[1:]]})
     yield "nothing selected", with_({"distributions": [], "filenames": [], "markers": {}})
     yield "archives", with_({"layer": "wheels", "distributions": [["a", None, "archive", sha(5)], *rows]})
-    yield "selection", with_({"lock": "test", "extras": ["Fast_IO", "b", "b", "fast.io"], "groups": ["z", "dev", "Dev"]})
+    yield "selection", with_({"lock": "test", "extras": ["Fast_IO", "b", "b", "fast.io"], "groups": ["z", "dev",
+        "Dev"]})
     yield "salt", with_({"salt": "2024-01 \u2713 \"quoted\" \\ \t\n\x01\x7f"})
     yield "salt beyond the BMP", with_({"layer": "wheels", "salt": "\U0001f9ea\u00e9"})
-    yield "markers", with_({"markers": {"os_name": "posix", "implementation_version": "3.12.7", "platform_release": ""}})
+    yield "markers", with_({"markers": {"os_name": "posix", "implementation_version": "3.12.7",
+        "platform_release": ""}})
     yield "fact keys", with_({"layer": "x", "components": ["facts"], "facts": {}})
     yield "big options", with_(
-        {"layer": "adapters", "generator": {**BASE["generator"], "options": {"n": 2**53 - 1, "m": -(2**53) + 1, "z": None, "a": [1, [], {}]}}}
+        {"layer": "adapters", "generator": {**BASE["generator"], "options": {"n": 2**53 - 1, "m": -(2**53) + 1,
+            "z": None, "a": [1, [], {}]}}}
     )  # fmt: skip
     for version in ("3.11.7", "3.13.0rc2", "3.14.0"):
         host = {**BASE["host"], "version": version, "free_threaded": version == "3.14.0"}
