@@ -21,6 +21,7 @@ from envid.lock.index import IndexFile
 from envid.lock.piptools import PipToolsResolver
 from envid.lock.pylock import read
 from envid.lock.python_range import DEFAULT, python_range
+from envid.lock.reader import scan
 from envid.lock.resolver import Resolver, ResolveRequest
 from envid.lock.select import select
 from envid.lock.uv import UvResolver
@@ -80,7 +81,7 @@ def lock(
             answer = replace(answer, contents=_contents(ws, answer, request, progress))
         if settings.neutral:
             answer = neutral(answer)
-        kept = preserved(before.data) if before.data is not None else None
+        kept = _kept(before.data)
         data = write(answer, targets=request.targets, preserved=kept)
         changed = data != before.data
         if changed:
@@ -167,6 +168,15 @@ def _previous(ws: Workspace, name: str, shown: str) -> _Previous:
     return _Previous(
         data=data, notes=(f"{what}: everything is resolved anew, and tables of other tools in it are not kept",)
     )
+
+
+def _kept(data: bytes | None) -> Mapping[str, object] | None:
+    """Return what other tools left in the existing lock."""
+    if data is None:
+        return None
+    plain = scan(data)
+    # The quick reader takes no key that is not envid's, but for whole tables below [tool].
+    return None if plain is not None and set(plain[0]["tool"]) <= {"envid"} else preserved(data)
 
 
 def _known(names: tuple[str, ...], previous: Lock | None) -> tuple[str, ...]:
