@@ -394,6 +394,13 @@ def test_the_dependencies_of_a_local_source_are_an_input() -> None:
     assert inputs(WITH_LIB, read=files(lib=more))["local"] != base["local"]
 
 
+@pytest.mark.parametrize("url", ["./lib", "lib/", "file:lib", "${PROJECT_ROOT}/lib", "file:${PROJECT_ROOT}/lib"])
+def test_a_direct_reference_to_a_path_is_a_local_source(url: str) -> None:
+    """However a path is written into a requirement, the dependencies behind it are an input."""
+    project = f'[project]\nname = "d"\ndependencies = ["lib @ {url}", "web @ https://host.example/web.zip"]\n'
+    assert len(inputs(project, read=files(lib=LIB.format(1)))["local"]) == 1
+
+
 def test_local_sources_of_local_sources_are_followed_once() -> None:
     """Directories that refer to each other end, and each is an input."""
     one = LIB.format(1) + '[tool.uv.sources]\nother = { path = "../other" }\n'

@@ -28,6 +28,7 @@ def check(ws: Workspace, *, name: str | None = None) -> Outcome:
     lines: list[str] = []
     locks: dict[str, JSONValue] = {}
     seen = {str(ws.root / "pyproject.toml"): blake3_hex(ws.pyproject)}
+    closed = True
     for one in names:
         shown = ws.lock_path(one).relative_to(ws.root).as_posix()
         try:
@@ -41,7 +42,8 @@ def check(ws: Workspace, *, name: str | None = None) -> Outcome:
             continue
         seen[str(ws.lock_path(one))] = blake3_hex(data)
         lock = load(data, path=shown)
-        verdict = verdict_of(ws, one, lock, data)
+        verdict, alone = _verdict(ws, one, lock, data)
+        closed = closed and alone
         locks[one] = {"verdict": verdict.state, "changes": [_change(finding) for finding in verdict.findings]}
         lines.append(_line(ws, verdict, lock, shown))
         # Two locks may be stale for the same reason: say which one a sentence is about.
@@ -53,7 +55,7 @@ def check(ws: Workspace, *, name: str | None = None) -> Outcome:
         data={"locks": locks},
         findings=tuple(findings),
         # A local source is one more input, in files that `recall` does not look at.
-        memory=None if ws.intent.uv.sources else Memory(files=seen),
+        memory=Memory(files=seen) if closed else None,
     )
 
 
@@ -63,8 +65,11 @@ def load(data: bytes, *, path: str) -> Lock:
     return lock if lock.body_digest == body_digest(data) else parse(data, path=path)
 
 
-def verdict_of(ws: Workspace, name: str, lock: Lock, data: bytes) -> Verdict:
-    """Return the verdict on one lock that was read; metadata that only a build would tell makes it undecidable."""
+def _verdict(ws: Workspace, name: str, lock: Lock, data: bytes) -> tuple[Verdict, bool]:
+    """Return the verdict on one lock, and whether it follows from pyproject.toml and the lock alone.
+
+    Metadata that only a build would tell makes it undecidable.
+    """
     try:
         asked = question(ws, name)
     except DynamicMetadata as error:
@@ -72,8 +77,9 @@ def verdict_of(ws: Workspace, name: str, lock: Lock, data: bytes) -> Verdict:
             code="lock.undecidable", severity="error", subject="pyproject.toml", path="pyproject.toml",
             message=error.message, hint=error.hint,
         )  # fmt: skip
-        return Verdict(state="undecidable", findings=(finding,))
-    return judge(lock, data, inputs=asked.inputs, asked=asked.asked, targets=ws.intent.settings.targets)
+        return Verdict(state="undecidable", findings=(finding,)), False
+    verdict = judge(lock, data, inputs=asked.inputs, asked=asked.asked, targets=ws.intent.settings.targets)
+    return verdict, "local" not in asked.inputs
 
 
 def _missing(shown: str) -> Finding:

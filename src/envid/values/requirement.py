@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
@@ -133,7 +133,7 @@ def canonical_inputs(
     Equal results mean equal questions. Lists whose order has no meaning are sorted; ``indexes`` keeps its
     order, and names indexes by alias, never by URL, so that a mirror changes nothing. Names with
     nothing to say are absent. ``read`` serves the metadata of local sources (``[tool.uv.sources]``
-    with ``path``). The table is documented in docs/freshness.md.
+    with ``path``, direct references to a path). The table is documented in docs/freshness.md.
     Raises what ``flatten`` raises; ConfigError for a local source that cannot be read.
     """
     asked = flatten(intent, settings, pyproject=pyproject)
@@ -152,7 +152,7 @@ def canonical_inputs(
         "contents": settings.contents,
         "sources": [f"{canonicalize_name(name)} {_plain(uv.sources[name])}" for name in _by_name(uv.sources)],
         "uv": [f"{key} {_plain(uv.other[key])}" for key in sorted(uv.other)],
-        "local": _local(intent, read),
+        "local": _local(intent, asked, read),
     }
     if intent.requires_python is not None:
         inputs["requires-python"] = canonical_specifier(intent.requires_python, where="project.requires-python")
@@ -337,11 +337,20 @@ def _shown(text: str) -> str:
 # --- local sources ---------------------------------------------------------------------------
 
 
-def _local(intent: Intent, read: Reader | None) -> list[str]:
+def _local(intent: Intent, asked: Iterable[Asked], read: Reader | None) -> list[str]:
     found: dict[str, str] = {}
-    for name, path in _paths(intent.uv.sources, ""):
+    by_url = ((item.name, path) for item in asked if (path := _path_of(item.url)) is not None)
+    for name, path in (*_paths(intent.uv.sources, ""), *by_url):
         _visit(name, path, read, found, 0)
     return [found[path] for path in sorted(found)]
+
+
+def _path_of(url: str | None) -> str | None:
+    """Return the path that a direct reference names (``file:///x``, ``./x``, ``${PROJECT_ROOT}/x``); None for a URL."""
+    if url is None or ("://" in url and not url.startswith("file:")):
+        return None
+    path = unquote(urlsplit(url).path) if url.startswith("file:") else url
+    return posixpath.normpath(path.replace("${PROJECT_ROOT}", "."))
 
 
 def _paths(sources: Mapping[str, Any], base: str) -> Iterator[tuple[str, str]]:
