@@ -169,10 +169,10 @@ def test_L6_vendor_installs_by_plain_pip_and_plain_uv_without_a_network(
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "pip")], check=True)
     subprocess.run([uv, "venv", "-q", "-p", sys.executable, str(tmp_path / "uv")], check=True)
     pip = [str(tmp_path / "pip/bin/python"), "-m", "pip", "install", "-q", "--isolated", "--no-index"]
-    hashed = ["--find-links", ".", "--require-hashes", "-r", "requirements.txt"]
-    subprocess.run([*NO_NETWORK, *pip, *hashed], cwd=one, check=True)
+    hashed = ["--find-links", ".", "--require-hashes"]
+    subprocess.run([*NO_NETWORK, *pip, *hashed, "-r", "requirements.txt"], cwd=one, check=True)
     install = [uv, "pip", "sync", "-q", "--no-index", "--no-config", "-p", str(tmp_path / "uv"), "--cache-dir"]
-    subprocess.run([*NO_NETWORK, *install, str(tmp_path / "cold"), *hashed], cwd=one, check=True)
+    subprocess.run([*NO_NETWORK, *install, str(tmp_path / "cold"), *hashed, "requirements.txt"], cwd=one, check=True)
 
 
 def test_I1_identity_is_a_canonical_document_and_its_key(project: Project, small: Make) -> None:
