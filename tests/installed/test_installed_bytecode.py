@@ -253,7 +253,7 @@ def test_imports_and_compileall_are_ok(tmp_path: Path, minor: str) -> None:
         arguments = [str(python), option, *(["ignore"] if option == "-W" else []), "-c", "import mod"]
         subprocess.run(arguments, cwd=tmp_path, check=True, env=env)
     hashed = write_module(tmp_path, "hashed", b"y = 2\n")
-    command = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(hashed)]
+    command = [str(python), "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(hashed)]
     subprocess.run(command, check=True, env=env)
     suspects = [
         *(Suspect(pyc=str(cache_of(module, minor, suffix)), source=str(module)) for suffix in ("", ".opt-1", ".opt-2")),

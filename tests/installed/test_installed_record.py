@@ -151,6 +151,7 @@ def test_rows_of_the_installer_do_not_count() -> None:
     extra = [
         *(RecordRow(f"{info}/{name}", "", None) for name in record.INSTALLER_FILES),
         RecordRow("demo/__pycache__/a.cpython-312.pyc", "", None), row("__pycache__/b.cpython-313.opt-1.pyc"),
+        row("../../../bin/__pycache__/tool.cpython-312.pyc"), row("../../../share/__pycache__/x.cpython-312.pyc", ""),
         row("../../../bin/demo"), row("demo-1.0.data/scripts/demo-script.py"),
     ]  # fmt: skip
     plain = digest_of(row("demo/a.py"), launchers=("demo",))

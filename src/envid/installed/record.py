@@ -144,8 +144,8 @@ def is_bytecode(path: str) -> bool:
 
 def is_installers(path: str) -> bool:
     """Tell whether ``path``, relative to site-packages, is a file of the installer rather than of the wheel."""
-    if path.endswith(".pyc"):
-        return is_bytecode(path)
+    if is_bytecode(path):
+        return True
     directory, _, name = path.rpartition("/")
     return name in INSTALLER_FILES and directory.endswith(".dist-info") and "/" not in directory
 
@@ -223,8 +223,11 @@ def content_digest_from_record(
     for path, sha256, _ in rows:
         place = place_in_prefix(_in_prefix(path, base), name=name) if path[:3] == "../" else "lib/" + path
         form = f"sha256:{sha256}"
+        # pip compiles every .py it installs: those of scripts, data and headers too.
+        if path[-4:] == ".pyc" and is_bytecode(path):
+            continue
         if place.startswith("lib/"):
-            if path[-4:] == ".pyc" or ".dist-info/" in path or ".data/scripts/" in path:
+            if ".dist-info/" in path or ".data/scripts/" in path:
                 script = _NOT_INSTALLED.fullmatch(path)
                 # The row of a script that gave way to a launcher stays as the wheel had it, in uv and in pip.
                 if is_installers(place[4:]) or (script and is_launcher(shadowed(script[1]), launchers, name=name)):

@@ -16,8 +16,8 @@ from envid.errors import DigestMismatch, InvalidRecord, InvalidWheel, TooLarge, 
 from envid.installed.archive import CHUNK, Archive, Member, check_no_file_is_directory
 from envid.installed.entry_points import parse_entry_points
 from envid.installed.record import (
-    INSTALLER_FILES,
     digest_places,
+    is_bytecode,
     is_installers,
     normalized,
     parse_record,
@@ -173,7 +173,7 @@ class _Reader:
         for member in files:
             scheme, path = self.where(member.path)
             if scheme in ("purelib", "platlib"):
-                if is_installers(path) and path.rpartition("/")[2] in INSTALLER_FILES:
+                if is_installers(path) and not is_bytecode(path):
                     continue
                 top = path.partition("/")[0]
                 if top.lower().endswith(".dist-info") and top != self.dist_info:
@@ -236,7 +236,7 @@ class _Reader:
             if folded.setdefault(same.casefold(), place) != place:
                 self.note("case", place)
         check_no_file_is_directory(set(forms), label=self.filename)
-        return [(place, form) for place, form in forms.items() if not is_installers(place.removeprefix("lib/"))]
+        return [(place, form) for place, form in forms.items() if not is_bytecode(place)]
 
     # --- what the RECORD says -------------------------------------------------------------
 
