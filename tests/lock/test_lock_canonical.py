@@ -16,13 +16,27 @@ from envid.values.target import parse_target
 NAMES = [
     f"{python}-{platform}"
     for python in ("cp311", "cp312", "cp313", "pp311")
-    for platform in ("manylinux_2_28_x86_64", "manylinux_2_28_aarch64", "macosx_13_0_arm64", "win_amd64", "musllinux_1_2_x86_64")
+    for platform in (
+        "manylinux_2_28_x86_64",
+        "manylinux_2_28_aarch64",
+        "macosx_13_0_arm64",
+        "win_amd64",
+        "musllinux_1_2_x86_64",
+    )
 ]
 ATOMS = [
-    "sys_platform == 'linux'", "sys_platform != 'win32'", "os_name == 'nt'", "platform_machine == 'x86_64'", "'arm' in platform_machine",
-    "python_version >= '3.12'", "python_full_version < '3.13'", "implementation_name == 'cpython'",
-    "platform_python_implementation != 'PyPy'", "platform_system == 'Darwin'", "python_version == '3.11'",
-]  # fmt: skip
+    "sys_platform == 'linux'",
+    "sys_platform != 'win32'",
+    "os_name == 'nt'",
+    "platform_machine == 'x86_64'",
+    "'arm' in platform_machine",
+    "python_version >= '3.12'",
+    "python_full_version < '3.13'",
+    "implementation_name == 'cpython'",
+    "platform_python_implementation != 'PyPy'",
+    "platform_system == 'Darwin'",
+    "python_version == '3.11'",
+]
 MARKERS = st.recursive(
     st.sampled_from(ATOMS),
     lambda inner: st.builds("({}) and ({})".format, inner, inner) | st.builds("({}) or ({})".format, inner, inner),
@@ -59,9 +73,21 @@ def test_markers_of_equal_truth_have_equal_text(one: str, other: str, names: lis
     [
         ("os_name == 'nt'", ["cp312-win_amd64", "cp312-manylinux_2_28_x86_64"], "sys_platform == 'win32'"),
         ("platform_machine == 'AMD64'", ["cp312-win_amd64", "cp312-manylinux_2_28_x86_64"], "sys_platform == 'win32'"),
-        ("sys_platform != 'win32'", ["cp312-win_amd64", "cp312-manylinux_2_28_x86_64", "cp312-macosx_13_0_arm64"], "sys_platform != 'win32'"),
-        ("python_full_version < '3.12'", ["cp311-win_amd64", "cp312-win_amd64", "cp313-win_amd64"], "python_version == '3.11'"),
-        ("python_version >= '3.12'", ["cp311-win_amd64", "cp312-win_amd64", "cp313-win_amd64"], "python_version != '3.11'"),
+        (
+            "sys_platform != 'win32'",
+            ["cp312-win_amd64", "cp312-manylinux_2_28_x86_64", "cp312-macosx_13_0_arm64"],
+            "sys_platform != 'win32'",
+        ),
+        (
+            "python_full_version < '3.12'",
+            ["cp311-win_amd64", "cp312-win_amd64", "cp313-win_amd64"],
+            "python_version == '3.11'",
+        ),
+        (
+            "python_version >= '3.12'",
+            ["cp311-win_amd64", "cp312-win_amd64", "cp313-win_amd64"],
+            "python_version != '3.11'",
+        ),
         (
             "python_version >= '3.12'",
             ["cp310-win_amd64", "cp311-win_amd64", "cp312-win_amd64", "cp313-win_amd64"],
@@ -98,7 +124,10 @@ def test_a_marker_no_target_satisfies_is_not_wanted() -> None:
         ("python_full_version >= '3.12'", "python_full_version >= '3.12'"),
         ("python_full_version >= '3.11.1'", "python_full_version >= '3.11.1'"),
         ("python_full_version < '3.11'", "python_full_version < '3.11'"),
-        ('os_name=="posix"  and(sys_platform=="linux"and os_name == "posix")', "os_name == 'posix' and sys_platform == 'linux'"),
+        (
+            'os_name=="posix"  and(sys_platform=="linux"and os_name == "posix")',
+            "os_name == 'posix' and sys_platform == 'linux'",
+        ),
         ("os_name == 'b' or os_name == 'a'", "os_name == 'a' or os_name == 'b'"),
         (
             "os_name == 'c' and (os_name == 'b' or os_name == 'a')",
@@ -133,5 +162,6 @@ def test_the_guard_has_one_marker_for_each_distinct_combination() -> None:
         assert sum(truth(marker, target) is True for marker in guard) == 1
     assert environments_for([]) == ()
     assert environments_for([parse_target("cp3.12.7-manylinux_2_28_x86_64")]) == (
-        "implementation_name == 'cpython' and platform_machine == 'x86_64' and python_version == '3.12' and sys_platform == 'linux'",
+        "implementation_name == 'cpython' and platform_machine == 'x86_64' "
+        "and python_version == '3.12' and sys_platform == 'linux'",
     )

@@ -23,9 +23,14 @@ FIXTURES = Path(__file__).parents[2] / "fixtures" / "pylock" / "valid"
 UV = (FIXTURES / "pylock.uv.toml").read_bytes()
 TARGETS = tuple(
     parse_target(name)
-    for name in ("cp311-manylinux_2_28_x86_64", "cp312-manylinux_2_28_x86_64", "cp313-manylinux_2_28_aarch64",
-                 "cp312-macosx_13_0_arm64", "cp312-win_amd64")
-)  # fmt: skip
+    for name in (
+        "cp311-manylinux_2_28_x86_64",
+        "cp312-manylinux_2_28_x86_64",
+        "cp313-manylinux_2_28_aarch64",
+        "cp312-macosx_13_0_arm64",
+        "cp312-win_amd64",
+    )
+)
 
 
 def lock_of(*entries: LockedDistribution, **changes: object) -> Lock:
@@ -57,7 +62,8 @@ def test_writing_is_idempotent_and_valid(targets: tuple[Target, ...], how: objec
 
 
 @pytest.mark.parametrize(
-    ("name", "targets"), [("pylock.everywhere.toml", ()), ("pylock.targets.toml", TARGETS), ("pylock.neutral.toml", TARGETS)]
+    ("name", "targets"),
+    [("pylock.everywhere.toml", ()), ("pylock.targets.toml", TARGETS), ("pylock.neutral.toml", TARGETS)],
 )
 def test_the_written_form_is_that_of_the_fixtures(name: str, targets: tuple[Target, ...]) -> None:
     """The committed golden locks are byte for byte what the writer makes of them: the format has not moved."""
@@ -75,7 +81,12 @@ def test_writing_for_targets_changes_nothing_that_a_target_takes(target: Target)
 
 def test_order_and_cosmetics_of_the_input_do_not_show() -> None:
     """Packages, wheels and markers in any order and spelling give the same bytes."""
-    one = entry("a", "a-1.0-cp312-cp312-win_amd64.whl", "a-1.0-py3-none-any.whl", marker="sys_platform=='win32' and python_version<'4'")
+    one = entry(
+        "a",
+        "a-1.0-cp312-cp312-win_amd64.whl",
+        "a-1.0-py3-none-any.whl",
+        marker="sys_platform=='win32' and python_version<'4'",
+    )
     two = entry("b", marker="python_version >= '3.11'")
     shuffled = replace(one, wheels=one.wheels[::-1], marker='(python_version < "4") and sys_platform == "win32"')
     first = write(lock_of(one, two, requires_python=">=3.11"), targets=())
@@ -87,9 +98,13 @@ def test_an_entry_no_target_needs_is_left_out_and_so_are_wheels_none_can_use() -
     """Over declared targets a foreign entry and foreign wheels disappear; without targets all stay."""
     lock = lock_of(
         entry("mac", marker="sys_platform == 'darwin'"),
-        entry("foo", "foo-1.0-cp312-cp312-win_amd64.whl", "foo-1.0-cp312-cp312-manylinux_2_17_x86_64.whl",
-              "foo-1.0-cp312-cp312-manylinux_2_34_x86_64.whl"),
-    )  # fmt: skip
+        entry(
+            "foo",
+            "foo-1.0-cp312-cp312-win_amd64.whl",
+            "foo-1.0-cp312-cp312-manylinux_2_17_x86_64.whl",
+            "foo-1.0-cp312-cp312-manylinux_2_34_x86_64.whl",
+        ),
+    )
     few = parse(write(lock, targets=TARGETS[1:2]), path="p").distributions
     assert [(one.name, [found.filename for found in one.wheels]) for one in few] == [
         ("foo", ["foo-1.0-cp312-cp312-manylinux_2_17_x86_64.whl"])
@@ -99,8 +114,14 @@ def test_an_entry_no_target_needs_is_left_out_and_so_are_wheels_none_can_use() -
 
 def test_wheels_are_kept_for_the_targets_that_take_the_entry_only() -> None:
     """A wheel that fits a target on which the entry does not apply is of no use."""
-    lock = lock_of(entry("foo", "foo-1.0-cp311-cp311-manylinux_2_17_x86_64.whl", "foo-1.0-cp312-cp312-manylinux_2_17_x86_64.whl",
-                         marker="python_version < '3.12'"))  # fmt: skip
+    lock = lock_of(
+        entry(
+            "foo",
+            "foo-1.0-cp311-cp311-manylinux_2_17_x86_64.whl",
+            "foo-1.0-cp312-cp312-manylinux_2_17_x86_64.whl",
+            marker="python_version < '3.12'",
+        )
+    )
     written = parse(write(lock, targets=TARGETS[:2]), path="p").distributions
     assert [found.filename for found in written[0].wheels] == ["foo-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"]
 
@@ -114,26 +135,37 @@ def test_an_entry_with_nothing_for_any_target_is_an_error() -> None:
 def test_a_patch_dependent_marker_keeps_its_comparison() -> None:
     """Where a short target leaves the answer open, the marker stays, even when all targets name their patch release."""
     target = parse_target("cp3.12.7-manylinux_2_28_x86_64")
-    data = write(lock_of(entry(marker="python_full_version >= '3.12.4' and python_full_version >= '3.11'"), requires_python=">=3.11"),
-                 targets=(target,))  # fmt: skip
+    data = write(
+        lock_of(
+            entry(marker="python_full_version >= '3.12.4' and python_full_version >= '3.11'"), requires_python=">=3.11"
+        ),
+        targets=(target,),
+    )
     assert b"marker = \"python_full_version >= '3.12.4'\"" in data
 
 
 def test_a_neutral_lock_names_no_host() -> None:
     """Mirror-neutral mode leaves no URL and no index in the file, and every artifact below wheelhouse/."""
     lock = parse(UV, path="p")
-    lock = replace(lock, distributions=tuple(replace(one, index="https://index.example/simple") for one in lock.distributions))
+    lock = replace(
+        lock, distributions=tuple(replace(one, index="https://index.example/simple") for one in lock.distributions)
+    )
     data = write(neutral(lock), targets=TARGETS)
     assert b"://" not in data
     assert b"index" not in data
-    artifacts = [found for one in parse(data, path="p").distributions for found in (*one.wheels, *([one.sdist] if one.sdist else []))]
+    artifacts = [
+        found
+        for one in parse(data, path="p").distributions
+        for found in (*one.wheels, *([one.sdist] if one.sdist else []))
+    ]
     assert all(found.path == f"wheelhouse/{found.filename}" for found in artifacts)
 
 
 def test_tables_of_others_are_kept_and_ours_is_not() -> None:
     """Unknown keys and tool tables survive a rewrite, entry by entry of the same version; [tool.envid] is made anew."""
     before = write(lock_of(entry("a"), entry("b")), targets=()) + (
-        b'\n[tool.other]\nwhen = 2026-01-02T03:04:05Z\nday = 2026-01-02\nclock = 03:04:05\nlist = [{ x = 1.5 }, "\\u0000"]\n[tool.other."odd key"]\nn = inf\n'
+        b"\n[tool.other]\nwhen = 2026-01-02T03:04:05Z\nday = 2026-01-02\nclock = 03:04:05\n"
+        b'list = [{ x = 1.5 }, "\\u0000"]\n[tool.other."odd key"]\nn = inf\n'
     )
     before = before.replace(b'created-by = "envid"\n', b'created-by = "envid"\nfuture = { a = 1 }\n')
     before = before.replace(
@@ -168,8 +200,13 @@ def test_nothing_is_preserved_of_a_file_that_cannot_be_read() -> None:
 
 def test_a_local_version_gets_its_name_written_out() -> None:
     """A file name that the URL spells with escapes is given by name, so that the quick reader need not decode."""
-    lock = lock_of(entry("foo", version="1.0+cpu", wheels=(
-        wheel("foo-1.0+cpu-py3-none-any.whl", url="https://index.example/foo-1.0%2Bcpu-py3-none-any.whl"),)))  # fmt: skip
+    lock = lock_of(
+        entry(
+            "foo",
+            version="1.0+cpu",
+            wheels=(wheel("foo-1.0+cpu-py3-none-any.whl", url="https://index.example/foo-1.0%2Bcpu-py3-none-any.whl"),),
+        )
+    )
     data = write(lock, targets=())
     assert b'{ name = "foo-1.0+cpu-py3-none-any.whl", url = ' in data
     assert skim(data, path="p") is not None
@@ -201,16 +238,28 @@ def test_the_digest_of_a_file_without_one_is_that_of_the_whole() -> None:
     """body_digest leaves a file without the line alone, and a line of that look elsewhere too."""
     from envid.values.digest import blake3_hex
 
-    for data in (b"x", b'digest = "' + b"a" * 64 + b'"\n', b"\n[tool.envid]\n\n[x]\n" + b'digest = "' + b"a" * 64 + b'"\n'):
+    for data in (
+        b"x",
+        b'digest = "' + b"a" * 64 + b'"\n',
+        b"\n[tool.envid]\n\n[x]\n" + b'digest = "' + b"a" * 64 + b'"\n',
+    ):
         assert body_digest(data) == blake3_hex(data)
 
 
 VALUES = st.recursive(
-    st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(st.characters(exclude_categories=["Cs"]))
-    | st.datetimes(timezones=st.none() | st.just(__import__("datetime").UTC)) | st.dates() | st.times(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4),
+    st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.datetimes(timezones=st.none() | st.just(__import__("datetime").UTC))
+    | st.dates()
+    | st.times(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4)
+    ),
     max_leaves=20,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=300, deadline=None)

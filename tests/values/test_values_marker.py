@@ -20,18 +20,72 @@ LONG = parse_target("cp3.12.7-manylinux_2_28_x86_64")
 TARGETS = [
     parse_target(name)
     for name in (
-        "cp3.12.7-manylinux_2_28_x86_64", "cp3.11.0-macosx_14_0_arm64", "cp3.13.0rc1-win_amd64", "cp3.9.2-musllinux_1_2_aarch64",
-        "pp3.11.13-manylinux_2_17_x86_64", "cp3.13.1t-win_arm64", "cp3.10.10-win32",
+        "cp3.12.7-manylinux_2_28_x86_64",
+        "cp3.11.0-macosx_14_0_arm64",
+        "cp3.13.0rc1-win_amd64",
+        "cp3.9.2-musllinux_1_2_aarch64",
+        "pp3.11.13-manylinux_2_17_x86_64",
+        "cp3.13.1t-win_arm64",
+        "cp3.10.10-win32",
     )
-]  # fmt: skip
+]
 
-STRING_LITERALS = ["linux", "win32", "darwin", "posix", "nt", "x86_64", "arm64", "AMD64", "Linux", "CPython", "cpython", "PyPy",
-                   "linux win32", "x86", "", "Foo.Bar"]  # fmt: skip
-VERSION_LITERALS = ["3", "3.9", "3.11", "3.12", "3.12.0", "3.12.7", "3.12.10", "3.13", "3.13.0", "4", "3.12.*", "3.*", "3.9.2",
-                    "3.13.0rc1", "3.12.7.0", "3.012", "3.12.dev1", "not-a-version", "3.11 3.12", "3.12.7+local", "v3.12", " 3.12",
-                    "1!3.12", "3.13.0.post1", "03"]  # fmt: skip
-STRING_VARIABLES = ["os_name", "sys_platform", "platform_machine", "platform_python_implementation", "platform_system",
-                    "implementation_name", "python_implementation", "os.name", "sys.platform"]  # fmt: skip
+STRING_LITERALS = [
+    "linux",
+    "win32",
+    "darwin",
+    "posix",
+    "nt",
+    "x86_64",
+    "arm64",
+    "AMD64",
+    "Linux",
+    "CPython",
+    "cpython",
+    "PyPy",
+    "linux win32",
+    "x86",
+    "",
+    "Foo.Bar",
+]
+VERSION_LITERALS = [
+    "3",
+    "3.9",
+    "3.11",
+    "3.12",
+    "3.12.0",
+    "3.12.7",
+    "3.12.10",
+    "3.13",
+    "3.13.0",
+    "4",
+    "3.12.*",
+    "3.*",
+    "3.9.2",
+    "3.13.0rc1",
+    "3.12.7.0",
+    "3.012",
+    "3.12.dev1",
+    "not-a-version",
+    "3.11 3.12",
+    "3.12.7+local",
+    "v3.12",
+    " 3.12",
+    "1!3.12",
+    "3.13.0.post1",
+    "03",
+]
+STRING_VARIABLES = [
+    "os_name",
+    "sys_platform",
+    "platform_machine",
+    "platform_python_implementation",
+    "platform_system",
+    "implementation_name",
+    "python_implementation",
+    "os.name",
+    "sys.platform",
+]
 VERSION_VARIABLES = ["python_version", "python_full_version", "implementation_version"]
 OPERATORS = ["==", "!=", "<", "<=", ">", ">=", "~=", "===", "in", "not in"]
 
@@ -41,12 +95,18 @@ def quoted(text: str) -> st.SearchStrategy[str]:
 
 
 def comparisons() -> st.SearchStrategy[str]:
-    strings = st.tuples(st.sampled_from(STRING_VARIABLES), st.sampled_from(OPERATORS), st.sampled_from(STRING_LITERALS).flatmap(quoted))
+    strings = st.tuples(
+        st.sampled_from(STRING_VARIABLES), st.sampled_from(OPERATORS), st.sampled_from(STRING_LITERALS).flatmap(quoted)
+    )
     versions = st.tuples(
-        st.sampled_from(VERSION_VARIABLES), st.sampled_from(OPERATORS), st.sampled_from(VERSION_LITERALS).flatmap(quoted)
+        st.sampled_from(VERSION_VARIABLES),
+        st.sampled_from(OPERATORS),
+        st.sampled_from(VERSION_LITERALS).flatmap(quoted),
     )
     sets = st.tuples(
-        st.sampled_from(["'foo'", "'Foo_Bar'"]), st.sampled_from(["in", "not in"]), st.sampled_from(["extras", "dependency_groups"])
+        st.sampled_from(["'foo'", "'Foo_Bar'"]),
+        st.sampled_from(["in", "not in"]),
+        st.sampled_from(["extras", "dependency_groups"]),
     )
     either = st.one_of(strings, versions)
     spaced = st.sampled_from([" ", "  ", "\t"])
@@ -86,7 +146,7 @@ def by_packaging(marker: str, target: Target) -> bool | None:
 @example("python_full_version >= '3.13'", parse_target("cp3.13.0rc1-win_amd64"))
 @example("python_full_version < '3.13'", parse_target("cp3.13.0rc1-win_amd64"))
 def test_markers_are_decided_as_packaging_decides_them(marker: str, target: Target) -> None:
-    """For a target with a patch release our answer is packaging's, and where packaging has none, neither have we."""
+    """For a target with a patch release our answer is packaging's, wherever packaging has one."""
     expected = by_packaging(marker, target)
     if expected is None:
         # `or` and `and` need not look at a part without meaning; packaging always does.
@@ -97,12 +157,15 @@ def test_markers_are_decided_as_packaging_decides_them(marker: str, target: Targ
 @settings(max_examples=300)
 @given(markers())
 def test_a_short_target_answers_only_what_every_patch_release_answers(marker: str) -> None:
-    """A definite answer of a short target is the answer at each patch release; otherwise two of them differ or text was searched."""
+    """A definite answer is the one at each patch release; without one, two of them differ or text was searched."""
     try:
         answer = truth(marker, SHORT)
     except InvalidLock:
         return
-    each = {by_packaging(marker, parse_target(f"cp3.12.{patch}-manylinux_2_28_x86_64")) for patch in (0, 1, 2, 6, 7, 8, 9, 10, 11, 40)}
+    each = {
+        by_packaging(marker, parse_target(f"cp3.12.{patch}-manylinux_2_28_x86_64"))
+        for patch in (0, 1, 2, 6, 7, 8, 9, 10, 11, 40)
+    }
     if answer is not None:
         assert each <= {answer, None}
     else:
@@ -174,14 +237,31 @@ def test_sets_are_those_given_and_extras_always_empty() -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        "", "linux", "sys_platform", "sys_platform ==", "sys_platform == linux", "sys_platform == 'linux' and",
-        "(sys_platform == 'linux'", "sys_platform == 'linux')", "nonsense == 'x'", "sys_platform = 'x'", "'a' == 'b'",
-        "python_version >= '3' xor os_name == 'nt'", "sys_platform == 'a\nb'", "sys_platform == 'a' os_name == 'b'",
-        "extras == 'x'", "extras in 'x'", "extra >= 'x'", "os_name ~= 'x'", "(" * 10_000, "os_name == 'nt' or " * 9_000,
-        "(" * 200 + "os_name == 'nt'" + ")" * 200, "os_name == os_name",
+        "",
+        "linux",
+        "sys_platform",
+        "sys_platform ==",
+        "sys_platform == linux",
+        "sys_platform == 'linux' and",
+        "(sys_platform == 'linux'",
+        "sys_platform == 'linux')",
+        "nonsense == 'x'",
+        "sys_platform = 'x'",
+        "'a' == 'b'",
+        "python_version >= '3' xor os_name == 'nt'",
+        "sys_platform == 'a\nb'",
+        "sys_platform == 'a' os_name == 'b'",
+        "extras == 'x'",
+        "extras in 'x'",
+        "extra >= 'x'",
+        "os_name ~= 'x'",
+        "(" * 10_000,
+        "os_name == 'nt' or " * 9_000,
+        "(" * 200 + "os_name == 'nt'" + ")" * 200,
+        "os_name == os_name",
     ],
     ids=lambda value: ascii(value)[:40],
-)  # fmt: skip
+)
 def test_text_without_meaning_is_refused(bad: str) -> None:
     """What is no marker raises InvalidLock with a short printable message, however long or deep it is."""
     with pytest.raises(InvalidLock) as caught:
@@ -209,7 +289,10 @@ def test_a_string_that_needs_python_to_read_is_read_as_packaging_reads_it() -> N
     ("marker", "names"),
     [
         ("os.name == 'nt' and python_implementation == 'CPython'", {"os_name", "platform_python_implementation"}),
-        ("('x' in extras or python_version > '3') and 'linux' in sys_platform", {"extras", "python_version", "sys_platform"}),
+        (
+            "('x' in extras or python_version > '3') and 'linux' in sys_platform",
+            {"extras", "python_version", "sys_platform"},
+        ),
     ],
 )
 def test_variables_are_named_once_in_their_modern_spelling(marker: str, names: set[str]) -> None:
@@ -219,7 +302,10 @@ def test_variables_are_named_once_in_their_modern_spelling(marker: str, names: s
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(OPERATORS[:7]), st.sampled_from(["3.9", "3.12", "3.12.4", "3.12.7", "3.13", "4", "3.12.10rc1"])).map("".join),
+        st.tuples(
+            st.sampled_from(OPERATORS[:7]),
+            st.sampled_from(["3.9", "3.12", "3.12.4", "3.12.7", "3.13", "4", "3.12.10rc1"]),
+        ).map("".join),
         max_size=3,
     ),
     st.sampled_from(TARGETS),

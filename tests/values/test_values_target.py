@@ -24,21 +24,41 @@ from envid.values.target import (
 )
 
 PLATFORMS = [
-    "manylinux_2_17_x86_64", "manylinux_2_28_x86_64", "manylinux_2_36_aarch64", "manylinux_2_5_i686",
-    "manylinux_2_17_s390x", "manylinux_2_28_ppc64le", "musllinux_1_2_x86_64", "musllinux_1_1_aarch64",
-    "macosx_10_9_x86_64", "macosx_11_0_arm64", "macosx_13_0_x86_64", "macosx_14_5_arm64", "macosx_26_0_arm64",
-    "win_amd64", "win32", "win_arm64",
-]  # fmt: skip
+    "manylinux_2_17_x86_64",
+    "manylinux_2_28_x86_64",
+    "manylinux_2_36_aarch64",
+    "manylinux_2_5_i686",
+    "manylinux_2_17_s390x",
+    "manylinux_2_28_ppc64le",
+    "musllinux_1_2_x86_64",
+    "musllinux_1_1_aarch64",
+    "macosx_10_9_x86_64",
+    "macosx_11_0_arm64",
+    "macosx_13_0_x86_64",
+    "macosx_14_5_arm64",
+    "macosx_26_0_arm64",
+    "win_amd64",
+    "win32",
+    "win_arm64",
+]
 PYTHONS = ["cp38", "cp311", "cp312", "cp312d", "cp313", "cp313t", "cp314td", "cp315t", "pp310", "pp311"]
 LONG = ["cp3.12.7", "cp3.13.0rc1t", "pp3.11.13", "cp3.14.0"]
 
 
 def interpreter(**changes: object) -> Interpreter:
     base = Interpreter(
-        implementation="cpython", version="3.12.7", abi="cp312", soabi="cpython-312-x86_64-linux-gnu",
-        free_threaded=False, debug=False, pointer_bits=64, byteorder="little", platform="manylinux_2_36_x86_64",
-        executable="/python", markers={},
-    )  # fmt: skip
+        implementation="cpython",
+        version="3.12.7",
+        abi="cp312",
+        soabi="cpython-312-x86_64-linux-gnu",
+        free_threaded=False,
+        debug=False,
+        pointer_bits=64,
+        byteorder="little",
+        platform="manylinux_2_36_x86_64",
+        executable="/python",
+        markers={},
+    )
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -72,16 +92,43 @@ def test_aliases_and_tables_have_one_normal_form(spelled: object, name: str) -> 
 @pytest.mark.parametrize(
     "bad",
     [
-        "", "host", "cp312", "cp312-", "-win_amd64", "cp212-win_amd64", "cp37-win_amd64", "cp312t-win_amd64",
-        "pp311t-win_amd64", "pp311d-win_amd64", "cp3012-win_amd64", "cp308-win_amd64", "cp312-linux_x86_64", "cp312-win_x86",
-        "cp312-macosx_14_0_universal2", "cp312-macosx_10_15_arm64", "cp312-macosx_9_0_x86_64", "cp312-manylinux_2_28_vax",
-        "cp312-manylinux_3_1_x86_64", "cp312-manylinux_2_4_x86_64", "cp312-musllinux_1_2", "CP312-win_amd64",
-        "cp312-win_amd64\n", "cp3١2-win_amd64", "cp3.12.7.1-win_amd64", "x" * 1_000_000, 312, None, [], {},
-        {"python": "3.12"}, {"python": 3.12, "platform": "win_amd64"},
-        {"python": "3.12", "platform": "win_amd64", "libc": "x"}, {"python": "2.7", "platform": "win_amd64"},
+        "",
+        "host",
+        "cp312",
+        "cp312-",
+        "-win_amd64",
+        "cp212-win_amd64",
+        "cp37-win_amd64",
+        "cp312t-win_amd64",
+        "pp311t-win_amd64",
+        "pp311d-win_amd64",
+        "cp3012-win_amd64",
+        "cp308-win_amd64",
+        "cp312-linux_x86_64",
+        "cp312-win_x86",
+        "cp312-macosx_14_0_universal2",
+        "cp312-macosx_10_15_arm64",
+        "cp312-macosx_9_0_x86_64",
+        "cp312-manylinux_2_28_vax",
+        "cp312-manylinux_3_1_x86_64",
+        "cp312-manylinux_2_4_x86_64",
+        "cp312-musllinux_1_2",
+        "CP312-win_amd64",
+        "cp312-win_amd64\n",
+        "cp3١2-win_amd64",
+        "cp3.12.7.1-win_amd64",
+        "x" * 1_000_000,
+        312,
+        None,
+        [],
+        {},
+        {"python": "3.12"},
+        {"python": 3.12, "platform": "win_amd64"},
+        {"python": "3.12", "platform": "win_amd64", "libc": "x"},
+        {"python": "2.7", "platform": "win_amd64"},
     ],
     ids=lambda value: ascii(value)[:40],
-)  # fmt: skip
+)
 def test_what_is_no_target_is_refused_in_a_short_message(bad: object) -> None:
     """Bad targets raise InvalidTarget with a message fit for a terminal."""
     with pytest.raises(InvalidTarget) as caught:
