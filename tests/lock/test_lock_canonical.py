@@ -162,6 +162,8 @@ def test_the_guard_has_one_marker_for_each_distinct_combination() -> None:
         assert sum(truth(marker, target) is True for marker in guard) == 1
     assert environments_for([]) == ()
     assert environments_for([parse_target("cp3.12.7-manylinux_2_28_x86_64")]) == (
-        "implementation_name == 'cpython' and platform_machine == 'x86_64' "
-        "and python_version == '3.12' and sys_platform == 'linux'",
+        (
+            "implementation_name == 'cpython' and platform_machine == 'x86_64' "
+            "and python_version == '3.12' and sys_platform == 'linux'"
+        ),
     )

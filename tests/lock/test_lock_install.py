@@ -60,7 +60,7 @@ def run(*argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def installed(python: Path) -> str:
-    program = "import importlib.metadata as m; print(sorted({d.name for d in m.distributions()} - {'pip', 'setuptools'}))"
+    program = "import importlib.metadata as m; print(sorted({d.name for d in m.distributions()} - {'pip'}))"
     return subprocess.run([python, "-I", "-c", program], capture_output=True, text=True, check=True).stdout.strip()
 
 

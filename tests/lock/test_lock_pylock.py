@@ -150,8 +150,10 @@ def test_the_tables_of_envid_are_disposable() -> None:
         ('directory = { path = "." }', lambda source: source.path == "."),
         ('directory = { path = "./a/./b" }', lambda source: source.path == "a/b"),
         (
-            'vcs = { type = "git", url = "ssh://git@git.example/foo", subdirectory = "x", '
-            f'commit-id = "{"b" * 40}" }}',
+            (
+                'vcs = { type = "git", url = "ssh://git@git.example/foo", subdirectory = "x", '
+                f'commit-id = "{"b" * 40}" }}'
+            ),
             lambda source: (source.vcs, source.commit, source.subdirectory) == ("git", "b" * 40, "x"),
         ),
     ],

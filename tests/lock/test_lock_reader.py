@@ -175,7 +175,7 @@ def test_another_tools_layout_is_left_to_the_full_reader() -> None:
     assert read(data, path="p") == parse(data, path="p")
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=700, deadline=None)
 @given(st.integers(0, len(SMALL)), st.integers(0, 3), st.sampled_from(FRAGMENTS) | st.text(max_size=2))
 @example(SMALL.index("://index.example/foo-1.0-cp"), 3, "/")
 @example(SMALL.index("[tool.envid]"), 0, "a = '''\n[tool.envid]\n")

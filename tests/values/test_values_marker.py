@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from packaging.markers import InvalidMarker, Marker, UndefinedComparison
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from envid.errors import IdentityUnknown, InvalidLock
 from envid.values.marker import evaluate, parse_marker, satisfies, truth, variables
@@ -169,7 +170,7 @@ def test_a_short_target_answers_only_what_every_patch_release_answers(marker: st
     if answer is not None:
         assert each <= {answer, None}
     else:
-        assert len(each) > 1 or " in " in marker
+        assert len(each) > 1 or re.search(r"\bin\b", marker)
 
 
 @pytest.mark.parametrize(
@@ -313,8 +314,14 @@ def test_variables_are_named_once_in_their_modern_spelling(marker: str, names: s
 def test_version_sets_are_decided_as_packaging_decides_them(clauses: list[str], target: Target) -> None:
     """A requires-python of a long target is decided as SpecifierSet does, pre-releases of Python allowed."""
     text = ",".join(clauses)
-    expected = SpecifierSet(text).contains(marker_environment(target)["python_full_version"], prereleases=True)
-    assert satisfies(text, target) is expected
+    try:
+        specifiers = SpecifierSet(text)
+    except InvalidSpecifier:
+        with pytest.raises(InvalidLock):
+            satisfies(text, target)
+        return
+    version = marker_environment(target)["python_full_version"]
+    assert satisfies(text, target) is specifiers.contains(version, prereleases=True)
 
 
 @pytest.mark.parametrize("bad", ["3.11", ">=", ">=x", "=>3", ">=3.11;", "!", ">=3.11 <4", "~=3"])
