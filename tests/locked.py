@@ -48,13 +48,15 @@ class LockedProject:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text + extra)
 
-    def workspace(self, *, offline: bool = False, **variables: str) -> Workspace:
+    def workspace(
+        self, given: Mapping[str, str] | None = None, *, offline: bool = False, **variables: str
+    ) -> Workspace:
         """Open the project, with only the variables given (and those of the project), as the caller's."""
         opened = open_workspace(str(self.root), offline=offline)
-        given = {"HOME": str(self.root / "home"), "UV_FIND_LINKS": str(self.served), **self.variables, **variables}
+        basis = {"HOME": str(self.root / "home"), "UV_FIND_LINKS": str(self.served), **self.variables}
         return Workspace(
-            root=opened.root, pyproject=opened.pyproject, intent=opened.intent, variables=given, cache=self.cache,
-            offline=offline,
+            root=opened.root, pyproject=opened.pyproject, intent=opened.intent, cache=self.cache, offline=offline,
+            variables={**basis, **(given or {}), **variables},
         )  # fmt: skip
 
 

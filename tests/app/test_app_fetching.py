@@ -59,7 +59,7 @@ def test_credentials_come_from_url_variables_or_netrc(project: LockedProject, tm
         elif how == "netrc":
             (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password sesame\n")
             variables["NETRC"] = str(tmp_path / "netrc")
-        workspace = project.workspace(**variables)
+        workspace = project.workspace(variables)
         if how in ("none", "wrong"):
             with pytest.raises(Unreachable, match=server.host) as raised:
                 fetch_artifacts(workspace, artifacts(workspace))
@@ -128,9 +128,9 @@ def test_settings_of_the_user_are_read_where_uv_reads_them(project: LockedProjec
     file.parent.mkdir(parents=True)
     file.write_text('index-url = "https://user:sesame@index.example/simple"\nallow-insecure-host = ["x.example"]\n')
     variables = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "UV_FIND_LINKS": ""}
-    indexes = indexes_of(project.workspace(**variables))
+    indexes = indexes_of(project.workspace(variables))
     assert [index.url for index in indexes.places] == ["https://index.example/simple"]
-    access = access_of(project.workspace(**variables), indexes)
+    access = access_of(project.workspace(variables), indexes)
     assert access.credentials["https://index.example"].password == "sesame"
     assert access.insecure_hosts == ("x.example",)
     assert user_settings({**variables, "UV_NO_CONFIG": "1"}) == {}

@@ -142,7 +142,7 @@ def test_a_failure_writes_no_lock(project: LockedProject, fault: str) -> None:
     variables = {"UV_FIND_LINKS": ""} if fault == "offline" else {}
     errors = {"wrong bytes": DigestMismatch, "offline": Offline, "uncovered target": TargetNotCovered}
     with pytest.raises(errors.get(fault, WriteFailed)):
-        vendor(project.workspace(offline=fault == "offline", **variables), str(house(project)), targets=targets)
+        vendor(project.workspace(variables, offline=fault == "offline"), str(house(project)), targets=targets)
     assert not (house(project) / "pylock.toml").exists()
 
 

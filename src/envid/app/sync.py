@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -36,15 +36,15 @@ ROUNDS: Final = 3
 """A removal may bring to light what its RECORD hid; after this many rounds the rest is reported."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Done:
-    """What was changed, over all rounds."""
+    """What was changed, over all rounds; its containers grow."""
 
-    installed: dict[str, str | None]
-    reinstalled: dict[str, str | None]
-    removed: dict[str, str]
-    strays: list[str]
-    notes: list[str]
+    installed: dict[str, str | None] = field(default_factory=dict)
+    reinstalled: dict[str, str | None] = field(default_factory=dict)
+    removed: dict[str, str] = field(default_factory=dict)
+    strays: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def sync(
@@ -66,7 +66,7 @@ def sync(
     """
     path = workspace.environment_path(venv)
     guard = workspace.cache / "guards-v1" / f"sync-{blake3_hex(os.fsencode(os.path.realpath(path)))[:32]}"
-    done = _Done({}, {}, {}, [], [])
+    done = _Done()
     with process.interruptible(), atomic.guard(guard, timeout=GUARD_TIMEOUT):
         if journal.pending(path):
             done.notes.append(f"undid a sync of {path} that had not come to its end")
@@ -217,8 +217,8 @@ def _tell(planned: Plan, done: _Done) -> None:
         if one.name not in kept:
             done.removed[one.name] = one.version
             done.notes.append(f"removed {one.name} {one.version}, which is not in the lock")
-    done.strays += planned.strays
-    done.notes += [f"removed {path}, which no locked wheel brought" for path in planned.strays]
+    done.strays.extend(planned.strays)
+    done.notes.extend(f"removed {path}, which no locked wheel brought" for path in planned.strays)
 
 
 # --- pieces ---------------------------------------------------------------------------------

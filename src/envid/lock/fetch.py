@@ -71,7 +71,7 @@ class Access:
     user_agent: str = "envid"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """An answer whose body is still to be read."""
 

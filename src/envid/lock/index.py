@@ -89,30 +89,33 @@ def _json_file(entry: Mapping[str, Any], base: str) -> IndexFile | None:
 
 
 def _html(text: str, url: str, host: str) -> tuple[IndexFile, ...]:
-    parser = _Anchors(url)
+    found = _Anchors(url)
+    parser = HTMLParser(convert_charrefs=True)
+    # A method of this one parser, instead of a class that inherits.
+    vars(parser).update(handle_starttag=found.start)
     try:
         parser.feed(text)
         parser.close()
     except (ValueError, AssertionError, RecursionError) as error:
         # html.parser asserts on some malformed declarations.
         raise InvalidIndexPage(f"the page of {host} is not HTML") from error
-    if parser.version is not None:
-        _version(parser.version, host)
-    if len(parser.files) > MAX_FILES:
+    if found.version is not None:
+        _version(found.version, host)
+    if len(found.files) > MAX_FILES:
         raise InvalidIndexPage(f"the page of {host} names more than {MAX_FILES} files")
-    return tuple(parser.files)
+    return tuple(found.files)
 
 
-class _Anchors(HTMLParser):
-    """Collects the anchors; the standard library leaves no way but to inherit."""
+class _Anchors:
+    """Collects what the tags of a page say."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(convert_charrefs=True)
         self.base = url
         self.version: str | None = None
         self.files: list[IndexFile] = []
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def start(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take in one start tag."""
         given = dict(attrs)
         if tag == "base" and given.get("href"):
             self.base = _join(self.base, given["href"] or "") or self.base
