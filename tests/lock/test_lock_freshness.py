@@ -16,8 +16,9 @@ from envid.lock.pylock import parse
 from envid.lock.write import environments_for, write
 from envid.values.artifact import Artifact, Lock, LockedDistribution, NormalizedName, Sha256
 from envid.values.finding import CODES
+from envid.values.inputs import canonical_inputs
 from envid.values.intent import parse_intent
-from envid.values.requirement import canonical_inputs, canonical_requirement, flatten
+from envid.values.requirement import canonical_requirement, flatten
 
 PROJECT = """\
 [project]

@@ -1,4 +1,4 @@
-"""What a lock of this project is asked for: the pure answer of ``values.requirement``, with files to read from."""
+"""What a lock of this project is asked for: the pure answer of ``values.inputs``, with files to read from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Final
 from envid.app.members import resolved_sources
 from envid.app.workspace import Workspace, read_limited
 from envid.values.digest import JSONValue
-from envid.values.requirement import Asked, Reader, canonical_inputs, flatten
+from envid.values.inputs import Reader, canonical_inputs
+from envid.values.requirement import Asked, flatten
 
 MAX_LOCAL_BYTES: Final = 1024 * 1024 * 1024
 """A local wheel beyond this is refused."""
