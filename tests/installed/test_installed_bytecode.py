@@ -18,9 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envid.errors import EngineFailed, InterpreterNotFound
+from envid.installed import judged as judged_before
 from envid.installed import marshalled
 from envid.installed.bytecode import MAGIC, Judgement, Suspect, judge, judge_header, judge_many
 from envid.installed.interpreter import measure, probe
+from envid.installed.judged import recall, remember
 from envid.installed.marshalled import Malformed, normal
 from interpreters import interpreters
 
@@ -335,3 +337,51 @@ def test_deep_source_does_not_hang(tmp_path: Path) -> None:
     assert judge_many([suspect], python=Path(HERE.executable), interpreter=HERE) == ("ok",)
 
 
+
+
+def test_what_was_ok_is_not_compiled_again(tmp_path: Path) -> None:
+    """With a cache, good files are remembered; a change of either file, or of the source's time, is judged anew."""
+    path = write_module(tmp_path, "mod")
+    py_compile.compile(str(path), doraise=True)
+    pyc, cache = cache_here(path), tmp_path / "cache"
+    suspect = Suspect(pyc=str(pyc), source=str(path))
+    python = Path(HERE.executable)
+    broken = tmp_path / "gone"
+    assert judge_many([suspect], python=python, interpreter=HERE, cache=cache) == ("ok",)
+    # An interpreter that is not there proves that none was asked.
+    assert judge_many([suspect], python=broken, interpreter=HERE, cache=cache) == ("ok",)
+    good = pyc.read_bytes()
+    forge(pyc, b"evil = 1")
+    assert judge_many([suspect], python=python, interpreter=HERE, cache=cache) == ("forged",)
+    assert judge_many([suspect], python=python, interpreter=HERE, cache=cache) == ("forged",)
+    pyc.write_bytes(good)
+    os.utime(path, (1, 1))
+    assert judge_many([suspect], python=python, interpreter=HERE, cache=cache) == ("stale",)
+
+
+def test_memory_that_is_not_ours_is_not_believed(tmp_path: Path) -> None:
+    """A damaged memory, or one that every user can write, is as none."""
+    path = write_module(tmp_path, "mod")
+    py_compile.compile(str(path), doraise=True)
+    cache = tmp_path / "cache"
+    suspect = Suspect(pyc=str(cache_here(path)), source=str(path))
+    judge_many([suspect], python=Path(HERE.executable), interpreter=HERE, cache=cache)
+    kept = next((cache / "bytecode-v1").iterdir())
+    assert recall(cache, HERE)
+    kept.chmod(0o666)
+    assert recall(cache, HERE) == frozenset()
+    kept.chmod(0o644)
+    kept.write_bytes(b"0" * 64 + kept.read_bytes()[64:])
+    assert recall(cache, HERE) == frozenset()
+
+
+def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its limit the memory begins anew; one that cannot be written is no error."""
+    monkeypatch.setattr(judged_before, "MAX_ENTRIES", 2)
+    remember(tmp_path, HERE, frozenset(), ["1" * 64, "2" * 64])
+    assert recall(tmp_path, HERE) == {"1" * 64, "2" * 64}
+    remember(tmp_path, HERE, recall(tmp_path, HERE), ["3" * 64])
+    assert recall(tmp_path, HERE) == {"3" * 64}
+    (tmp_path / "file").write_text("")
+    remember(tmp_path / "file", HERE, frozenset(), ["1" * 64])
+    assert recall(tmp_path / "file", HERE) == frozenset()

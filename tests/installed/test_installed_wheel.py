@@ -430,3 +430,38 @@ def test_digest_depends_on_places_and_bytes_alone(tmp_path: Path) -> None:
     assert contents_of(one).digest == contents_of(two).digest != contents_of(three).digest
 
 
+
+
+def test_second_implementation_agrees(tmp_path: Path) -> None:
+    """The content digest, computed from docs/contents.md with zipfile and hashlib alone, is the same."""
+    path = make_wheel(
+        tmp_path, "Demo_Pkg", "1.0",
+        files={"demo/a.py": b"1", "demo/__pycache__/a.cpython-312.pyc": b"2", "demo/b.pyc": b"3", "é.py": b"4",
+               "Demo_Pkg-1.0.dist-info/INSTALLER": b"5"},
+        scripts={"run": b"#!python\nx\n", "plain": b"#!/bin/sh\n", "tool": b"#!python\n"},
+        data={"share/x": b"6", "bin/y": b"#!python\n", "lib/python3.9/site-packages/z.py": b"7",
+              "include/site/python3.9/demo.pkg/i.h": b"8", "include/other/i.h": b"9"},
+        headers={"h.h": b"10"},
+        entry_points="[console_scripts]\ntool = demo.a:main\n",
+    )  # fmt: skip
+    sha = {name: hashlib.sha256(body).hexdigest() for name, body in unzipped(path).items()}
+    info, data = "Demo_Pkg-1.0.dist-info", "Demo_Pkg-1.0.data"
+    lines = {
+        "lib/demo/a.py": sha["demo/a.py"], "lib/demo/b.pyc": sha["demo/b.pyc"], "lib/é.py": sha["é.py"],
+        f"lib/{info}/METADATA": sha[f"{info}/METADATA"], f"lib/{info}/WHEEL": sha[f"{info}/WHEEL"],
+        f"lib/{info}/entry_points.txt": sha[f"{info}/entry_points.txt"],
+        "bin/plain": sha[f"{data}/scripts/plain"], "bin/y": sha[f"{data}/data/bin/y"],
+        "data/share/x": sha[f"{data}/data/share/x"],
+        "lib/z.py": sha[f"{data}/data/lib/python3.9/site-packages/z.py"],
+        "include/i.h": sha[f"{data}/data/include/site/python3.9/demo.pkg/i.h"],
+        "data/include/other/i.h": sha[f"{data}/data/include/other/i.h"], "include/h.h": sha[f"{data}/headers/h.h"],
+    }  # fmt: skip
+    forms = {**{place: f"sha256:{digest}" for place, digest in lines.items()},
+             "bin/run": f"script:{blake3(b'x' + bytes([10])).hexdigest()}"}  # fmt: skip
+    text = b"".join(sorted(f"{place}\0{form}\n".encode() for place, form in forms.items()))
+    assert contents_of(path).digest == blake3(text, derive_key_context="envid-contents/1").hexdigest()
+
+
+def unzipped(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
