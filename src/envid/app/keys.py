@@ -72,11 +72,12 @@ def identify_for(
     values = measure_components(subject, components)
     identity = identify(layer, components, values)
     memory = None
-    if isinstance(given, bytes) and venv is None and not past and is_repeatable(subject, values):
+    if isinstance(given, bytes) and venv is None and not past and is_repeatable(values):
         pyproject = str(ws.root / "pyproject.toml")
         files = {pyproject: blake3_hex(ws.pyproject), path: blake3_hex(given)}
         memory = Memory(files=files, document=document(identity))
-    names: dict[str, str] = {item.artifact.sha256: item.artifact.filename for item in resolution.selected if item.artifact}
+    taken = (item.artifact for item in resolution.selected if item.artifact is not None)
+    names: dict[str, str] = {artifact.sha256: artifact.filename for artifact in taken}
     return Identified(identity=identity, target=aimed.target, filenames=names, memory=memory)
 
 

@@ -74,10 +74,8 @@ def measure_components(subject: Subject, components: tuple[str, ...]) -> dict[st
     return values
 
 
-def is_repeatable(subject: Subject, values: Mapping[str, JSONValue]) -> bool:
+def is_repeatable(values: Mapping[str, JSONValue]) -> bool:
     """Return whether the same bytes of pyproject.toml and lock, on this host, must give ``values`` again."""
-    if _built(subject.resolution):  # a compiler, or a source tree
-        return False
     empty: tuple[JSONValue, ...] = (None, [])
     return all(name in REPEATABLE or (name in ("local", "build") and values[name] in empty) for name in values)
 
