@@ -14,9 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from index_server import Behaviour, IndexServer, index_server
 from uv import find_uv_bin
-from wheels import make_wheel
 
 from envid.app.checking import check
 from envid.app.locking import lock
@@ -27,6 +25,8 @@ from envid.lock.pylock import parse
 from envid.lock.resolver import RawLock, ResolveRequest
 from envid.lock.select import select
 from envid.values.progress import Progress
+from index_server import Behaviour, IndexServer, index_server
+from wheels import make_wheel
 
 TARGETS = '["cp312-manylinux_2_28_x86_64", "cp311-win_amd64", "cp313-macosx_14_0_arm64"]'
 
@@ -112,9 +112,8 @@ def test_lock_serves_every_target(demo: Demo) -> None:
     assert done.data["lock"] == "lockfiles/pylock.toml"
     assert (done.data["changed"], done.data["distributions"]) == (True, 3)
     made = parse(demo.path.read_bytes(), path="pylock.toml")
-    names = {
-        target.name: [item.name for item in select(made, target).selected] for target in demo.open().intent.settings.targets
-    }
+    targets = demo.open().intent.settings.targets
+    names = {target.name: [item.name for item in select(made, target).selected] for target in targets}
     assert names == {
         "cp311-win_amd64": ["alpha", "beta", "gamma"],
         "cp312-manylinux_2_28_x86_64": ["alpha", "beta"],
@@ -246,7 +245,7 @@ class Interrupted:
 
     name = "interrupted"
 
-    def resolve(self, request: ResolveRequest, progress: Progress) -> RawLock:
+    def resolve(self, request: ResolveRequest, progress: Progress) -> RawLock:  # noqa: ARG002
         raise KeyboardInterrupt
 
 
@@ -266,8 +265,10 @@ def test_an_interrupt_leaves_the_lock(demo: Demo) -> None:
         b"\xff\xfe",
         b"lock-version = [[[[",
         b"",
-        b'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\nversion = "1"\n'
-        b'wheels = [{ path = "../../etc/passwd", hashes = { sha256 = "00" } }]\n',
+        (
+            b'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\nversion = "1"\n'
+            b'wheels = [{ path = "../../etc/passwd", hashes = { sha256 = "00" } }]\n'
+        ),
     ],
 )
 def test_a_damaged_lock_is_replaced_and_told(demo: Demo, damage: bytes) -> None:

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from index_server import Behaviour, IndexServer, index_server
-from wheels import make_wheel, sha256_of
 
 from envid.errors import (
     ConfigError,
@@ -35,6 +33,8 @@ from envid.lock.write import environments_for
 from envid.values.artifact import Lock, LockedDistribution
 from envid.values.progress import SILENT
 from envid.values.target import parse_target
+from index_server import Behaviour, IndexServer, index_server
+from wheels import make_wheel, sha256_of
 
 LINUX = parse_target("cp312-manylinux_2_28_x86_64")
 MAC = parse_target("cp312-macosx_14_0_arm64")
@@ -64,7 +64,8 @@ def make_project(folder: Path, name: str, *, dynamic: bool = False, requires: st
     if dynamic:
         head = f'[project]\nname = "{name}"\ndynamic = ["version", "dependencies"]\n'
         head += '[build-system]\nrequires = []\nbuild-backend = "hostile"\nbackend-path = ["."]\n'
-        (folder / "hostile.py").write_text(f"open({str(folder.parent / 'executed')!r}, 'w').write('x')\nraise SystemExit(3)\n")
+        mark = str(folder.parent / "executed")
+        (folder / "hostile.py").write_text(f"open({mark!r}, 'w').write('x')\nraise SystemExit(3)\n")
     else:
         head = f'[project]\nname = "{name}"\nversion = "1.2"\ndependencies = [{requires}]\n'
     (folder / "pyproject.toml").write_text(head)
@@ -243,7 +244,7 @@ def test_each_target_gets_a_version_that_has_a_wheel_for_it(ask: Asker, folder: 
 
 
 def test_a_wheel_for_a_newer_libc_is_passed_over(ask: Asker, folder: Path) -> None:
-    """uv does not know the glibc of a target; a version that only runs on a newer one is ruled out, and that is told."""
+    """A version that only runs on a newer glibc than the target's is ruled out, and that is told."""
     make_wheel(folder, "floor", "2.0", tag="cp312-cp312-manylinux_2_34_x86_64")
     make_wheel(folder, "floor", "1.0", tag=LINUX_TAG)
     raw = UvResolver().resolve(ask.request("floor", targets=(LINUX,)), SILENT)
@@ -503,7 +504,8 @@ def test_cosmetics_of_uv_do_not_show(ask: Asker, tmp_path: Path) -> None:
         entries = []
         for name in ("one", "two"):
             line = f'marker = "{marker}"\n' if marker else ""
-            wheel = f'{{ url = "https://index.example/{name}-1-py3-none-any.whl"{time}, size = 3, hashes = {{ sha256 = "{digest}" }} }}'
+            url = f"https://index.example/{name}-1-py3-none-any.whl"
+            wheel = f'{{ url = "{url}"{time}, size = 3, hashes = {{ sha256 = "{digest}" }} }}'
             entries.append(f'[[packages]]\nname = "{name}"\nversion = "1"\n{line}wheels = [{wheel}]\n')
         body = "".join(reversed(entries) if turned else entries)
         answer = tmp_path / "answer.toml"
