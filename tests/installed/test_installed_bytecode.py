@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import marshal
 import os
@@ -385,3 +386,13 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (tmp_path / "file").write_text("")
     remember(tmp_path / "file", HERE, frozenset(), ["1" * 64])
     assert recall(tmp_path / "file", HERE) == frozenset()
+
+
+def test_nothing_is_unmarshalled() -> None:
+    """The comparison uses ``marshal.dumps`` and nothing else of ``marshal``, and nothing of envid."""
+    tree = ast.parse(Path(marshalled.__file__).read_bytes())
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    used = {node.attr for node in attributes if ast.unparse(node.value) == "marshal"}
+    assert used == {"dumps"}
+    imported = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert [line for line in imported if "envid" in line or "from marshal" in line or "marshal as" in line] == []

@@ -15,6 +15,7 @@ from typing import Final, Literal, cast, get_args
 
 from envid import process
 from envid.errors import EngineFailed, InterpreterNotFound
+from envid.installed import marshalled
 from envid.installed.judged import evidence, recall, remember
 from envid.values.interpreter import Interpreter
 
@@ -68,8 +69,6 @@ def judge(
     ``name`` is the file name of the ``.pyc`` (it tells the optimisation level), ``filename`` the
     path of the source.
     """
-    from envid.installed import marshalled
-
     running = "{}.{}.{}".format(*sys.version_info[:3])
     if (interpreter.implementation, interpreter.version) != (sys.implementation.name, running):
         raise EngineFailed(f"Python {running} cannot judge the bytecode of Python {interpreter.version}")

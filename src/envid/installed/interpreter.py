@@ -20,6 +20,7 @@ from envid.errors import (
     InvalidEnvironment,
     WriteFailed,
 )
+from envid.installed import measuring
 from envid.values.digest import NotCanonical, blake3_hex, canonical, parse_canonical
 from envid.values.interpreter import Interpreter
 
@@ -64,8 +65,6 @@ class Environment:
 
 def measure() -> Interpreter:
     """Return the facts of the running interpreter; raise IdentityUnknown for one that cannot be measured."""
-    from envid.installed import measuring
-
     return _interpreter(measuring.facts(), IdentityUnknown)
 
 

@@ -2,14 +2,14 @@
 
 Equal sources do not give equal bytes: ``marshal`` writes an object that is referred to twice once or
 twice, depending on reference counts in the process that wrote. So the bytes are compared first, and then
-the values, by a reader that builds no object of the file's choosing. It imports nothing of envid.
+the values, by a reader that builds no object of the file's choosing. ``marshal`` is here to write what
+the source compiles to (``dumps``), never to load. It imports nothing of envid, so that any Python can run it.
 
 As a script: JSON ``[[pyc, source], ...]`` on stdin, one judgement per line on stdout.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import marshal
 import os
 import re
@@ -35,8 +35,10 @@ def judgement(pyc: bytes, source: bytes | None, *, mtime: int, name: str, filena
     ``mtime`` (whole seconds) is of the source, ``name`` the file name of the ``.pyc``, ``filename``
     the path of the source.
     """
+    from importlib.util import MAGIC_NUMBER, source_hash
+
     level = level_of(name)
-    if level is None or pyc[:4] != importlib.util.MAGIC_NUMBER:
+    if level is None or pyc[:4] != MAGIC_NUMBER:
         return "foreign"
     if source is None:
         return "orphan"
@@ -50,7 +52,7 @@ def judgement(pyc: bytes, source: bytes | None, *, mtime: int, name: str, filena
             return "stale"
         if int.from_bytes(pyc[12:16], "little") != len(source) & 0xFFFFFFFF:
             return "stale"
-    elif flags == 3 and pyc[8:16] != importlib.util.source_hash(source):
+    elif flags == 3 and pyc[8:16] != source_hash(source):
         return "stale"
     return "ok" if same_code(pyc[16:], source, filename=filename, level=level) else "forged"
 
