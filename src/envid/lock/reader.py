@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 from envid.errors import InvalidLock
 from envid.values.artifact import Artifact, LockedDistribution, NormalizedName, Sha256
 from envid.values.marker import parse_marker, satisfies
-from envid.values.target import Target, parse_target
-from envid.values.wheel_tags import best_wheel, rank, rank_of_set, sdist_belongs, wheel_belongs
+from envid.values.target import Target, parse_target, tag_ranks
+from envid.values.wheel_tags import best_wheel, rank, rank_of_set, sdist_belongs, set_ranks, wheel_belongs
 
 _TEXT: Final = r'[^"\\\x00-\x1f\x7f]+'
 _HEAD: Final = re.compile(
@@ -87,10 +87,19 @@ class Row(NamedTuple):
         """Return the wheel that ``best_wheel`` gives."""
         if not self.pieces:
             return None
-        ranked = [
-            (position, pieces) for pieces in self.pieces
-            if (position := rank(pieces[0], target) if pieces[0] else rank_of_set(pieces[5], target)) is not None
-        ]  # fmt: skip
+        # The memory is used directly: hashing the target for each of thousands of wheels would cost more than the rest.
+        known, ranks = set_ranks(target), tag_ranks(target)
+        ranked = []
+        for pieces in self.pieces:
+            text = pieces[5]
+            if pieces[0]:
+                position = rank(pieces[0], target)
+            elif text in known:
+                position = known[text]
+            else:
+                position = known[text] = rank_of_set(text, ranks)
+            if position is not None:
+                ranked.append((position, pieces))
         if not ranked:
             return None
         first = min(position for position, _ in ranked)
@@ -151,7 +160,7 @@ def _row(match: re.Match[str]) -> Row | None:
     sdist = None
     if digest is not None:
         filename = last_url or last_path
-        if not sdist_belongs(filename, name, version):
+        if filename != f"{name.replace('-', '_')}-{version}.tar.gz" and not sdist_belongs(filename, name, version):
             return None
         bytes_ = None if size is None else int(size)
         sdist = Artifact(kind="sdist", filename=filename, sha256=Sha256(digest), size=bytes_, url=url, path=path)
@@ -164,10 +173,10 @@ def _row(match: re.Match[str]) -> Row | None:
 def _pieces(block: str, name: str, version: str | None) -> list[Pieces] | None:
     found: list[Pieces] = _WHEEL.findall(block)
     names = set()
-    stems = set()
+    # Nearly every wheel has this stem, spelled just so; looking at each name would cost more than all the rest.
+    stems = {f"{name.replace('-', '_')}-{version}"}
     for given, _, where, place, stem, tags, _, _ in found:
         filename = given or f"{stem}-{tags}.whl"
-        # Most wheels of one entry share the stem; looking at each name would cost more than all the rest.
         if given or stem not in stems:
             if not wheel_belongs(filename, name, version):
                 return None

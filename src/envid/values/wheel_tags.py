@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -110,16 +111,21 @@ def rank(filename: str, target: Target) -> int | None:
     """Return the best position among the target's tags that a wheel's tags have; None: it cannot be used."""
     if not filename.endswith(".whl") or filename.count("-") < 4:
         return None
-    return rank_of_set("-".join(filename[:-4].rsplit("-", 3)[1:]), target)
+    text = "-".join(filename[:-4].rsplit("-", 3)[1:])
+    known = set_ranks(target)
+    if text not in known:
+        known[text] = rank_of_set(text, tag_ranks(target))
+    return known[text]
 
 
-@lru_cache(maxsize=8192)
-def rank_of_set(text: str, target: Target) -> int | None:
-    """Return as ``rank``, of a compressed tag set such as ``cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64``.
+@lru_cache(maxsize=64)
+def set_ranks(target: Target) -> dict[str, int | None]:
+    """Return the memory of ``rank``: a lock of two thousand wheels has some three hundred sets of tags."""
+    return {}
 
-    Cached by the set: a lock of two thousand wheels has some three hundred of them.
-    """
-    ranks = tag_ranks(target)
+
+def rank_of_set(text: str, ranks: Mapping[str, int]) -> int | None:
+    """Return the best position in ``ranks`` of a compressed tag set such as ``py2.py3-none-any``; None: none is there."""
     if "." not in text:
         return ranks.get(text.lower())
     parts = [part.split(".") for part in text.lower().split("-")]
