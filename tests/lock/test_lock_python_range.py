@@ -33,9 +33,11 @@ def test_range(said: str | None, targets: tuple[str, ...], lowest: str, written:
 @pytest.mark.parametrize(
     ("said", "target"),
     [
-        (">=3.12", "cp311-win_amd64"), ("<3.13", "cp313-win_amd64"), (">3.11", "cp310-win_amd64"),
+        (">=3.12", "cp311-win_amd64"),
+        ("<3.13", "cp313-win_amd64"),
+        (">3.11", "cp310-win_amd64"),
         ("<=3.11", "cp312-win_amd64"),
-    ],  # fmt: skip
+    ],
 )
 def test_targets_outside_are_refused(said: str, target: str) -> None:
     """A target whose minor release the project excludes is named, with the range."""

@@ -15,7 +15,7 @@ from envid.lock.resolver import ResolveRequest
 from envid.lock.scratch import transport_variables, write_inputs, write_pins, write_settings
 from envid.values.artifact import Artifact, LocalSource, Lock, LockedDistribution, NormalizedName, Sha256
 
-TEXT = st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=40)
+TEXT = st.text(alphabet=st.characters(codec="utf-8"), max_size=40)
 
 
 def request(root: Path, **changes: Any) -> ResolveRequest:

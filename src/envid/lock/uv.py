@@ -68,7 +68,7 @@ class UvResolver:
             progress.end()
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     """One resolution: the generated project, and what was learnt so far by asking uv."""
 
