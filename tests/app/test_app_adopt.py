@@ -134,6 +134,26 @@ def test_the_extras_and_groups_of_a_named_lock_come_along(root: Path) -> None:
     assert diff(workspace(root), "all", "all").answer.startswith("no difference")
 
 
+def test_a_member_of_a_workspace_adopts_its_part_of_the_common_lock(root: Path) -> None:
+    """From the uv.lock of a workspace a member takes what it depends on itself, its siblings by path."""
+    for name, needs in (("app", '"beta", "lib"'), ("lib", '"gamma"')):
+        (root / name).mkdir()
+        sources = "[tool.uv.sources]\nlib = { workspace = true }\n" if name == "app" else ""
+        build = '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n' if name == "lib" else ""
+        text = f'[project]\nname = "{name}"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = [{needs}]\n'
+        targets = '[tool.envid]\ntargets = ["cp312-manylinux_2_28_x86_64"]\n'
+        (root / name / "pyproject.toml").write_text(text + sources + build + targets)
+    (root / "pyproject.toml").write_text(PROJECT + '[tool.uv.workspace]\nmembers = ["app", "lib"]\n')
+    uv(root, "lock")
+    app = root / "app"
+    outcome = adopt(workspace(app), str(root / "uv.lock"))
+    assert outcome.findings == ()
+    made = parse((app / "lockfiles" / "pylock.toml").read_bytes(), path="x")
+    assert [one.name for one in made.distributions] == ["beta", "gamma", "lib"]
+    assert [one.source.path for one in made.distributions if one.source] == ["../../lib"]
+    assert check(workspace(app)).exit_code == 0
+
+
 def test_a_lock_of_pip_serves_what_it_holds(root: Path, index: IndexServer) -> None:
     """What `pip lock` wrote is kept, what the project asks beyond that is a warning, and --check goes on saying it."""
     command = [

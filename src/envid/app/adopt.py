@@ -66,7 +66,7 @@ def adopt(ws: Workspace, file: str, *, name: str = "default", progress: Progress
     if kind == "requirements":
         found, lost = _from_requirements(ws, data, source, name, progress)
     else:
-        found = _from_uv(source, settings) if kind == "uv.lock" else parse(data, path=str(source))
+        found = _from_uv(ws, source, settings) if kind == "uv.lock" else parse(data, path=str(source))
         lost = tuple(lost_tables(data))
         local = names_on_this_machine(found)
         if local and not settings.neutral:
@@ -124,11 +124,13 @@ def _below_root(ws: Workspace, path: Path) -> str:
 # --- where it comes from ---------------------------------------------------------------------
 
 
-def _from_uv(source: Path, settings: LockSettings) -> Lock:
+def _from_uv(ws: Workspace, source: Path, settings: LockSettings) -> Lock:
     """Return what uv exports of its own lock: the only reader of that format that can be right about it."""
+    # The lock of a workspace lies with its root and answers for each member: ours is the one that is asked for.
+    project = ws.root if ws.root.is_relative_to(source.parent) else source.parent
     argv = [
         uv_binary(), "export", "--frozen", "--offline", "--format", "pylock.toml", "--no-header", "--no-annotate",
-        "--quiet", "--no-default-groups", "--no-emit-project", "--no-python-downloads", "--project", str(source.parent),
+        "--quiet", "--no-default-groups", "--no-emit-project", "--no-python-downloads", "--project", str(project),
     ]  # fmt: skip
     for extra in settings.extras:
         argv += ["--extra", extra]
@@ -138,6 +140,7 @@ def _from_uv(source: Path, settings: LockSettings) -> Lock:
         # The user's configuration is none of the lock's business, the project's own is: so no --no-config.
         extra_env = {"XDG_CONFIG_HOME": str(scratch), "XDG_CONFIG_DIRS": str(scratch)}
         env = process.environment(passed=("UV_CACHE_DIR",), extra=extra_env)
+        # uv writes paths relative to where it runs.
         done = process.run(argv, env=env, cwd=source.parent, timeout=TIMEOUT)
     if done.status != 0:
         reason = redact(" ".join(done.stderr.split()))[:500]
