@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from envid.errors import InvalidLock
 from envid.values.artifact import Artifact, LockedDistribution, NormalizedName, Sha256
 from envid.values.marker import parse_marker, satisfies
-from envid.values.target import Target, parse_target, tag_ranks
+from envid.values.target import Target, parse_target
 from envid.values.wheel_tags import best_wheel, rank, rank_of_set, sdist_belongs, set_ranks, wheel_belongs
 
 _TEXT: Final = r'[^"\\\x00-\x1f\x7f]+'
@@ -88,7 +88,7 @@ class Row(NamedTuple):
         if not self.pieces:
             return None
         # The memory is used directly: hashing the target for each of thousands of wheels would cost more than the rest.
-        known, ranks = set_ranks(target), tag_ranks(target)
+        known, ranks = set_ranks(target)
         ranked = []
         for pieces in self.pieces:
             text = pieces[5]

@@ -112,20 +112,20 @@ def rank(filename: str, target: Target) -> int | None:
     if not filename.endswith(".whl") or filename.count("-") < 4:
         return None
     text = "-".join(filename[:-4].rsplit("-", 3)[1:])
-    known = set_ranks(target)
+    known, ranks = set_ranks(target)
     if text not in known:
-        known[text] = rank_of_set(text, tag_ranks(target))
+        known[text] = rank_of_set(text, ranks)
     return known[text]
 
 
 @lru_cache(maxsize=64)
-def set_ranks(target: Target) -> dict[str, int | None]:
-    """Return the memory of ``rank``: a lock of two thousand wheels has some three hundred sets of tags."""
-    return {}
+def set_ranks(target: Target) -> tuple[dict[str, int | None], Mapping[str, int]]:
+    """Return the memory of ``rank`` and its ranks: two thousand wheels have some three hundred sets of tags."""
+    return {}, tag_ranks(target)
 
 
 def rank_of_set(text: str, ranks: Mapping[str, int]) -> int | None:
-    """Return the best position in ``ranks`` of a compressed tag set such as ``py2.py3-none-any``; None: none is there."""
+    """Return the best position in ``ranks`` of a compressed tag set such as ``py2.py3-none-any``; None: it has none."""
     if "." not in text:
         return ranks.get(text.lower())
     parts = [part.split(".") for part in text.lower().split("-")]
