@@ -1,0 +1,111 @@
+"""No false alarm: more than a hundred real wheels, installed by uv and by pip, used, and verified."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from envid.app.fetching import fetch_artifacts
+from envid.app.locking import lock
+from envid.app.selecting import select_for
+from envid.app.verify import verify
+from envid.app.workspace import Workspace, open_workspace
+from envid.values.finding import Finding
+
+pytestmark = [pytest.mark.online, pytest.mark.slow]
+
+WANTED = """
+aiohttp aiosignal alembic anyio argon2-cffi arrow asgiref asttokens async-lru attrs babel backoff bcrypt beautifulsoup4
+billiard bleach blinker build cachetools celery certifi cffi charset-normalizer click cloudpickle colorama comm
+contourpy coverage cryptography cycler decorator defusedxml dill distlib dnspython docutils email-validator executing
+fastjsonschema filelock flask frozenlist fsspec greenlet gunicorn h11 hatchling httpcore httptools httpx hypothesis idna
+imagesize iniconfig invoke isodate isort itsdangerous jedi jinja2 jmespath joblib jsonpatch jsonpointer jsonschema
+jupyter-client jupyter-core kiwisolver lark lxml mako markdown markdown-it-py markupsafe marshmallow mdurl mistune
+more-itertools msgpack multidict mypy-extensions nest-asyncio networkx oauthlib orjson packaging paramiko parso pathspec
+pexpect pip pluggy prompt-toolkit propcache psutil ptyprocess pure-eval pyasn1 pycparser pydantic pygments pyjwt pynacl
+pyparsing pytest python-dateutil python-dotenv pytz pyyaml pyzmq redis referencing regex requests rich rpds-py
+setuptools simplejson six sniffio sortedcontainers soupsieve sqlalchemy starlette tabulate tenacity tomlkit toolz
+tornado tqdm traitlets typer typing-extensions tzdata urllib3 uvicorn virtualenv watchfiles wcwidth websockets werkzeug
+wheel widgetsnbextension wrapt yarl zipp zope-interface
+""".split()
+
+IMPORTS = "aiohttp, attr, click, flask, httpx, hypothesis, lxml.etree, networkx, pydantic, pytest, requests, sqlalchemy, yaml"
+
+
+@pytest.fixture(scope="module")
+def ws(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Return a project with a lock of all of them, and what their wheels contain."""
+    base = tmp_path_factory.mktemp("alarms")
+    wanted = ", ".join(f'"{name}"' for name in WANTED)
+    (base / "pyproject.toml").write_text(
+        '[project]\nname = "many"\nversion = "1"\nrequires-python = ">=3.11"\n'
+        f"dependencies = [{wanted}]\n[tool.envid]\n[tool.envid.cache]\ndir = 'cache'\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("ENVID_CACHE_DIR", raising=False)
+        ws = open_workspace(str(base))
+    lock(ws)
+    _, _, resolution = select_for(ws, "default", None)
+    assert len(resolution.selected) >= 100
+    fetch_artifacts(ws, [item.artifact for item in resolution.selected if item.artifact is not None])
+    return ws
+
+
+def use(env: Path) -> None:
+    """Import a good part of what is installed, so that compiled files appear."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([str(env / "bin/python"), "-c", f"import {IMPORTS}"], check=True, env=variables)
+    assert any(env.rglob("flask/__pycache__/*.pyc"))
+
+
+def alarms(ws: Workspace, env: Path, depth: str) -> list[Finding]:
+    """Return the findings that are more than information."""
+    outcome = verify(ws, venv=str(env), depth=depth)  # type: ignore[arg-type]
+    assert outcome.data["unverified"] == 0
+    return [finding for finding in outcome.findings if finding.severity != "info"]
+
+
+def test_uv_installs_raise_no_alarm(ws: Workspace, tmp_path: Path) -> None:
+    """What uv installed, linked from its cache, compiled in part by imports, has no finding at any depth."""
+    env = tmp_path / "env"
+    run = [sys.executable, "-m", "uv"]
+    subprocess.run([*run, "venv", "-q", "--python", sys.executable, str(env)], check=True)
+    subprocess.run(
+        [*run, "pip", "sync", "-q", "--preview-features", "pylock", "--python", str(env / "bin/python"),
+         str(ws.lock_path())],
+        check=True,
+    )  # fmt: skip
+    assert alarms(ws, env, "default") == []
+    use(env)
+    for depth in ("default", "quick", "full", "default"):
+        assert alarms(ws, env, depth) == []
+    done = subprocess.run(
+        [*run, "pip", "sync", "-q", "--check", "--preview-features", "pylock", "--python", str(env / "bin/python"),
+         str(ws.lock_path())],
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+
+
+def test_pip_installs_raise_no_alarm(ws: Workspace, tmp_path: Path) -> None:
+    """What pip installed and compiled, from the wheels that the lock names, has no finding at any depth."""
+    env = tmp_path / "env"
+    subprocess.run([sys.executable, "-m", "venv", str(env)], check=True)
+    _, _, resolution = select_for(ws, "default", None)
+    files = fetch_artifacts(ws, [item.artifact for item in resolution.selected if item.artifact is not None])
+    subprocess.run(
+        [str(env / "bin/python"), "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--disable-pip-version-check",
+         "--no-compile", *map(str, files.values())],
+        check=True,
+    )  # fmt: skip
+    # What pip's own compilation does, on a part: judging thousands of compiled files takes a minute.
+    compiled = next((env / "lib").glob("python3*")) / "site-packages" / "networkx"
+    subprocess.run([str(env / "bin/python"), "-m", "compileall", "-q", str(compiled)], check=True)
+    assert alarms(ws, env, "default") == []
+    use(env)
+    for depth in ("default", "quick", "full"):
+        assert alarms(ws, env, depth) == []
