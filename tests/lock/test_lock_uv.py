@@ -26,10 +26,11 @@ from envid.errors import (
     ToolchainError,
     Unreachable,
 )
+from envid.lock.pylock import parse
 from envid.lock.resolver import ResolveRequest
 from envid.lock.select import select
 from envid.lock.uv import UvResolver, version_of
-from envid.lock.write import environments_for
+from envid.lock.write import environments_for, neutral, write
 from envid.values.artifact import Lock, LockedDistribution
 from envid.values.progress import SILENT
 from envid.values.target import parse_target
@@ -359,13 +360,25 @@ def test_a_path_where_nothing_is_is_refused(ask: Asker) -> None:
 
 
 def test_a_local_wheel_is_locked_by_digest(ask: Asker, folder: Path) -> None:
-    """A wheel outside the project is recorded by file name and digest, not by where it lies on this machine."""
-    path = folder / "beta-1.0-py3-none-any.whl"
-    lock = ask.lock(f"beta @ {path.as_uri()}")
-    archive = entry(lock, "beta").archive
-    assert archive is not None
-    assert archive.sha256 == sha256_of(path)
-    assert str(folder) not in repr(lock)
+    """A wheel by path or file URL is recorded relative to the lock, with its sha256, and survives neutral mode."""
+    wheel = make_wheel(ask.root / "vendored", "local", "1.0")
+    for lock in (
+        ask.lock(f"local @ {wheel.as_uri()}"),
+        ask.lock("local", sources={"local": {"path": "vendored/local-1.0-py3-none-any.whl"}}),
+    ):
+        archive = entry(lock, "local").archive
+        assert archive is not None
+        assert (archive.path, archive.sha256) == ("../vendored/local-1.0-py3-none-any.whl", sha256_of(wheel))
+        assert entry(neutral(lock), "local").archive == archive
+        assert parse(write(lock, targets=()), path="x").distributions == lock.distributions
+
+
+def test_files_of_a_local_index_go_by_name(ask: Asker, folder: Path) -> None:
+    """A wheel from a directory that is configured as an index leaves no path of this machine."""
+    lock = ask.lock("beta", indexes=({"url": str(folder), "format": "flat"},), offline=True)
+    (wheel,) = entry(lock, "beta").wheels
+    assert (wheel.path, wheel.url) == ("wheelhouse/beta-2.0-py3-none-any.whl", None)
+    assert wheel.sha256 == sha256_of(folder / "beta-2.0-py3-none-any.whl")
 
 
 def test_git_is_pinned_to_a_commit_that_stays(ask: Asker, tmp_path: Path) -> None:
@@ -496,8 +509,6 @@ VARIANTS = {
 @pytest.mark.skipif(os.name != "posix", reason="the stand-in is a shell script")
 def test_cosmetics_of_uv_do_not_show(ask: Asker, tmp_path: Path) -> None:
     """Another spelling of markers, another order, upload times: the written lock has the same bytes."""
-    from envid.lock.write import write
-
     digest = "a" * 64
     made = set()
     for label, (marker, time, turned) in VARIANTS.items():

@@ -122,7 +122,8 @@ class _Entry:
         if url is not None:
             url = self.clean(url, kind)
         if path is not None:
-            path = self.safe(path, kind)
+            # A wheel that the project asks for by path lies beside `lockfiles/`, as a directory does.
+            path = self.safe(path, kind, outward=kind == "archive")
         filename = self.filename(table, kind, url, path)
         hashes = self.hashes(table, filename)
         size = table.get("size")

@@ -211,7 +211,7 @@ class _Run:
         if isinstance(vcs, dict) and not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", str(vcs.get("commit-id"))):
             raise DependencyRefused(f"{name}: no full commit id is known", package=name, hint='name one: rev = "..."')
         fields = ("wheels", "sdist", "archive", "directory", "vcs")
-        placed = {**table, **{key: self.placed(table[key], name) for key in fields if key in table}}
+        placed = {**table, **{key: self.placed(table[key], name, key) for key in fields if key in table}}
         return distribution(placed, where=name, path="uv's answer", drop_credentials=True)
 
     def permitted(self, entry: LockedDistribution) -> LockedDistribution:
@@ -232,10 +232,10 @@ class _Run:
             )  # fmt: skip
         return entry
 
-    def placed(self, given: object, name: str) -> object:
+    def placed(self, given: object, name: str, kind: str) -> object:
         """Return the value of wheels, sdist, archive, directory or vcs, URLs clean and paths relative to the lock."""
         if isinstance(given, list):
-            return [self.placed(item, name) for item in given]
+            return [self.placed(item, name, kind) for item in given]
         if not isinstance(given, dict):
             return given
         table = {key: value for key, value in given.items() if key != "upload-time"}
@@ -246,25 +246,22 @@ class _Run:
         elif isinstance(url, str):
             table["url"] = clean_url(url)
         if isinstance(path, str):
-            table["path"] = self.relative(path, artifact="hashes" in table or "size" in table)
+            table["path"] = self.relative(path, kind=kind)
         if "hashes" in table and not table["hashes"]:
             raise UnhashedArtifact(f"{name}: the index gives no sha256 and uv computed none", package=name)
         return table
 
-    def relative(self, path: str, *, artifact: bool) -> str:
+    def relative(self, path: str, *, kind: str) -> str:
         """Return ``path`` (as uv writes it, from the generated project) as the lock has it.
 
-        Artifacts of a place outside the project go by file name, to be found in whatever index or
-        wheelhouse is configured: where they lie is a fact of this machine.
+        What the project asks for by path is found from the lock. A file that a local index offers goes
+        by its name: where that index lies is a fact of this machine.
         """
         absolute = os.path.normpath(self.scratch / path)
-        root = str(self.request.root)
-        if artifact:
-            beside = os.path.relpath(absolute, self.request.lock_path.parent)
-            if beside.startswith(".."):
-                return f"wheelhouse/{os.path.basename(absolute)}"
-            return Path(beside).as_posix()
+        if kind in ("wheels", "sdist"):
+            return f"wheelhouse/{os.path.basename(absolute)}"
         # A symbolic link on the way to the project must not show in the path.
+        root = str(self.request.root)
         real = os.path.realpath(root)
         if absolute == real or absolute.startswith(real + os.sep):
             absolute = root + absolute[len(real):]

@@ -217,7 +217,8 @@ def neutral(lock: Lock) -> Lock:
             index=None,
             wheels=tuple(map(moved, old.wheels)),
             sdist=None if old.sdist is None else moved(old.sdist),
-            archive=None if old.archive is None else moved(old.archive),
+            # A local file is already named without any URL, and no index has it.
+            archive=old.archive if old.archive is None or old.archive.url is None else moved(old.archive),
         )
 
     return replace(lock, distributions=tuple(map(entry, lock.distributions)))
