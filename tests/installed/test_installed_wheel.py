@@ -465,3 +465,90 @@ def test_second_implementation_agrees(tmp_path: Path) -> None:
 def unzipped(path: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as opened:
         return {name: opened.read(name) for name in opened.namelist()}
+
+
+def in_zip64(data: bytes, *, extent: int = 44, disks: int = 1, count: int | None = None) -> bytes:
+    """Return the archive with its end in zip64 form, as for more than 65,535 members."""
+    _, _, _, _, members_count, length, start, _ = struct.unpack("<4s4H2LH", data[-22:])
+    count = members_count if count is None else count
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", extent, 45, 45, 0, 0, count, count, length, start)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, start + length, disks)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, length, start, 0)
+    return data[:-22] + record + locator + end
+
+
+def test_zip64_end_is_read(tmp_path: Path) -> None:
+    """The end record of large archives is understood, and refused where it contradicts itself."""
+    path = make_wheel(tmp_path, "demo", "1.0")
+    data, expected = path.read_bytes(), contents_of(path)
+    path.write_bytes(in_zip64(data))
+    assert zipfile.ZipFile(path).testzip() is None
+    assert contents_of(path).digest == expected.digest
+    for wrong in (in_zip64(data, extent=45), in_zip64(data, disks=2), in_zip64(data, count=9)):
+        path.write_bytes(wrong)
+        with pytest.raises(InvalidWheel):
+            contents_of(path)
+    whole = bytearray(in_zip64(data))
+    struct.pack_into("<Q", whole, len(whole) - 22 - 12, 2**60)
+    path.write_bytes(whole)
+    with pytest.raises(InvalidWheel):
+        contents_of(path)
+
+
+EXTRAS: dict[str, bytes] = {
+    "a second name": struct.pack("<HH", 0x7075, 5) + b"\1\0\0\0\0",
+    "an extra field that does not end": struct.pack("<HH", 1, 99),
+}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_hostile_extra_fields_are_refused(tmp_path: Path, extra: str) -> None:
+    """An extra field that gives a file two names, or is damaged, refuses the wheel."""
+    path = tmp_path / NAME
+    with zipfile.ZipFile(path, "w") as made:
+        for name, body in members().items():
+            info = zipfile.ZipInfo(name)
+            info.extra = EXTRAS[extra]
+            made.writestr(info, body)
+    with pytest.raises(InvalidWheel):
+        contents_of(path)
+
+
+def test_directory_with_contents_is_refused(tmp_path: Path) -> None:
+    """A name that ends in a slash and has bytes is a file to one reader and a directory to another."""
+    with pytest.raises(InvalidWheel, match="directory with contents"):
+        contents_of(hostile(tmp_path, {"demo/d/": b"x"}))
+    honest = write_zip(tmp_path / "b" / NAME, [("demo/", b""), *members().items()], modes={"demo/": 0o040755})
+    assert contents_of(honest).digest == contents_of(make_wheel(tmp_path / "c", "demo", "1.0")).digest
+
+
+def test_many_notes_are_counted(tmp_path: Path) -> None:
+    """Ten notes of a kind are kept; the rest is a number."""
+    files = {f"demo/{n:02}.py": b"" for n in range(30)}
+    contents = contents_of(make_wheel(tmp_path, "demo", "1.0", files=files, record_override=b""))
+    assert len([note for note in contents.notes if note.startswith("record-missing")]) == 11
+    assert "record-missing: and 22 more" in contents.notes
+    unreadable = contents_of(make_wheel(tmp_path / "b", "demo", "1.0", record_override=b"\xff"))
+    assert unreadable.notes == ("record: RECORD is not UTF-8: invalid start byte at byte 0",)
+
+
+def test_entry_points_that_are_not_text(tmp_path: Path) -> None:
+    """An entry_points.txt that is not UTF-8 is InvalidWheel."""
+    with pytest.raises(InvalidWheel, match="UTF-8"):
+        contents_of(hostile(tmp_path, {"demo-1.0.dist-info/entry_points.txt": b"\xff"}))
+
+
+def test_versions_before_pep_440(tmp_path: Path) -> None:
+    """A version that PEP 440 does not know is compared as text."""
+    contents = contents_of(make_wheel(tmp_path, "demo", "2004d_x"))
+    assert contents.version == "2004d-x"
+
+
+def test_limits_of_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel, a member or a whole that is larger than the limits is TooLarge."""
+    path = make_wheel(tmp_path, "demo", "1.0")
+    for module, limit in ((wheel, "MAX_WHEEL"), (archive, "MAX_MEMBER"), (archive, "MAX_UNPACKED")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, limit, 5)
+            with pytest.raises(TooLarge):
+                contents_of(path)

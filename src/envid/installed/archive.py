@@ -217,7 +217,7 @@ class Archive:
         mode = external >> 16
         is_directory = path.endswith("/")
         kind = stat.S_IFMT(mode)
-        if kind not in (0, stat.S_IFDIR if is_directory else stat.S_IFREG):
+        if kind not in ((0, stat.S_IFREG, stat.S_IFDIR) if is_directory else (0, stat.S_IFREG)):
             raise UnsafePath(f"{self._label}: {path!r} is a link or a device", wheel=self._label)
         if is_directory and size:
             raise self._bad(f"has a directory with contents, {path!r}")
