@@ -142,6 +142,12 @@ def test_targets_that_the_lock_cannot_serve_are_left_out_of_its_guard() -> None:
         take_over(lock(only_windows), replace(WANTED, targets=(LINUX,)), moved=HERE)
 
 
+def test_a_target_that_leaves_a_marker_open_is_served() -> None:
+    """A marker on the patch release does not cost a short target its place in the guard."""
+    other = lock(entry("a", marker="python_full_version < '3.12.4'"), entry("b"))
+    assert take_over(other, WANTED, moved=HERE).covered == (LINUX, WINDOWS)
+
+
 def test_without_targets_the_guard_of_the_other_lock_stays() -> None:
     """Where the project declares no targets, nothing is claimed beyond what the file said."""
     other = lock(entry("a"), environments=("os_name == 'nt'",), requires_python=">=3.12")

@@ -322,6 +322,21 @@ def test_a_marker_that_a_target_leaves_open_is_given_the_benefit() -> None:
     assert unsatisfied(lock, asked, intent.settings.targets)
 
 
+def test_a_lock_that_depends_on_the_patch_release_is_held_to_all_it_may_take() -> None:
+    """Where a short target leaves an entry open, every version that it might take has to be in the range."""
+    forks = (
+        entry("tomli", "1.0", "python_full_version < '3.12.4'"),
+        entry("tomli", "2.0", "python_full_version >= '3.12.4'"),
+    )
+    project = PROJECT.replace('"requests[socks]"', '"requests[socks]", "tomli>=0.5"')
+    data = locked(project, extra=forks)
+    assert verdict(data, project).state == "fresh"
+    assert verdict(data, project.replace("tomli>=0.5", "tomli>=0.6")).state == "fresh"
+    found = verdict(data, project.replace("tomli>=0.5", "tomli>=1.5"))
+    assert found.state == "stale"
+    assert "1.0 is locked on" in found.findings[0].message
+
+
 @pytest.mark.parametrize(
     "inputs",
     [

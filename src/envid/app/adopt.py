@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from envid.app.contents import content_digests
 from envid.app.network import access_of, indexes_of, places_of
 from envid.app.outcome import Outcome
 from envid.app.workspace import MAX_LOCK_BYTES, Workspace, read_limited
-from envid.errors import EngineFailed, LockNotFound
+from envid.errors import EngineFailed, IdentityUnknown, LockNotFound
 from envid.lock.adoption import (
     Adopted,
     Wanted,
@@ -37,7 +38,7 @@ from envid.lock.redact import redact
 from envid.lock.requirements_file import parse_requirements
 from envid.lock.select import select
 from envid.lock.write import neutral, preserved, write
-from envid.values.artifact import Lock, NormalizedName
+from envid.values.artifact import Artifact, Lock, NormalizedName
 from envid.values.finding import Finding
 from envid.values.intent import LockSettings
 from envid.values.progress import SILENT, Progress
@@ -91,7 +92,8 @@ def adopt(ws: Workspace, file: str, *, name: str = "default", progress: Progress
     # Read back and selected from before anything is replaced.
     again = parse(written, path=str(destination))
     for target in adopted.covered:
-        select(again, target)
+        with contextlib.suppress(IdentityUnknown):
+            select(again, target)
     changed = atomic.write(destination, written)
     shown = destination.relative_to(ws.root).as_posix()
     return _outcome(shown, again, adopted, (*lost, *adopted.dropped), stale, changed)
@@ -111,8 +113,11 @@ def _wanted(ws: Workspace, settings: LockSettings) -> Wanted:
 def _contents(
     ws: Workspace, lock: Lock, targets: tuple[Target, ...], name: str, progress: Progress
 ) -> dict[str, str]:
-    taken = (item.artifact for target in targets for item in select(lock, target).selected)
-    wheels = {one.sha256: one for one in taken if one is not None and one.kind == "wheel"}
+    wheels: dict[str, Artifact] = {}
+    for target in targets:
+        with contextlib.suppress(IdentityUnknown):
+            taken = (item.artifact for item in select(lock, target).selected)
+            wheels |= {one.sha256: one for one in taken if one is not None and one.kind == "wheel"}
     digests = content_digests(ws, [wheels[key] for key in sorted(wheels)], name=name, progress=progress)
     return {key: digests[key] for key in sorted(digests)}
 

@@ -19,7 +19,7 @@ from envid.lock.write import body_digest
 from envid.values.artifact import Lock, NormalizedName
 from envid.values.digest import JSONValue
 from envid.values.finding import Finding, Severity
-from envid.values.marker import evaluate
+from envid.values.marker import truth
 from envid.values.requirement import Asked, canonical_requirement
 from envid.values.target import Target
 
@@ -221,7 +221,7 @@ class _Locked:
 
     lock: Lock
     targets: tuple[Target, ...]
-    selections: dict[str, Mapping[str, str] | str] = field(default_factory=dict)
+    selections: dict[str, Mapping[str, set[str]] | str] = field(default_factory=dict)
     """By target: versions by name, or why nothing can be selected. Filled as needed: a fresh lock needs none."""
 
     def problem(self, item: Asked, *, lenient: bool = False) -> str | None:
@@ -233,18 +233,18 @@ class _Locked:
         if not self.targets:
             return self._anywhere(item, lenient=lenient)
         for target in self.targets:
-            applies = True if item.marker is None else _applies(item.marker, target)
+            applies = True if item.marker is None else truth(item.marker, target)
             if applies is False:
                 continue
             selection = self._selection(target)
             if isinstance(selection, str):
                 return selection
-            version = selection.get(item.name)
-            if version is None:
-                if applies:
-                    return f"nothing is locked for {item.name} on {target.name}"
-            elif not _satisfies(version, item):
-                return f"{version or 'a source without version'} is locked on {target.name}"
+            versions = selection.get(item.name, set())
+            wrong = sorted(version for version in versions if not _satisfies(version, item))
+            if wrong:
+                return f"{wrong[0] or 'a source without version'} is locked on {target.name}"
+            if not versions and applies:
+                return f"nothing is locked for {item.name} on {target.name}"
         return None
 
     def _anywhere(self, item: Asked, *, lenient: bool) -> str | None:
@@ -256,25 +256,28 @@ class _Locked:
             return None
         return f"{wrong[0] or 'a source without version'} is locked"
 
-    def _selection(self, target: Target) -> Mapping[str, str] | str:
+    def _selection(self, target: Target) -> Mapping[str, set[str]] | str:
         if target.name not in self.selections:
             try:
                 taken = select(self.lock, target).selected
-                self.selections[target.name] = {item.name: item.version or "" for item in taken}
-            except (LockError, IdentityUnknown) as error:
+                self.selections[target.name] = {item.name: {item.version or ""} for item in taken}
+            except IdentityUnknown:
+                self.selections[target.name] = self._possible(target)
+            except LockError as error:
                 self.selections[target.name] = f"the lock cannot serve {target.name}: {error.message}"
         return self.selections[target.name]
+
+    def _possible(self, target: Target) -> Mapping[str, set[str]]:
+        """Return what some patch release of ``target`` would take, where a marker depends on it."""
+        found: dict[str, set[str]] = {}
+        for entry in self.lock.distributions:
+            if entry.marker is None or truth(entry.marker, target) is not False:
+                found.setdefault(entry.name, set()).add(entry.version or "")
+        return found
 
     def shown(self, name: str) -> str:
         versions = {entry.version for entry in self.lock.distributions if entry.name == name and entry.version}
         return ", ".join(sorted(versions)) or "none"
-
-
-def _applies(marker: str, target: Target) -> bool | None:
-    try:
-        return evaluate(marker, target)
-    except IdentityUnknown:
-        return None
 
 
 def _satisfies(version: str, item: Asked) -> bool:
