@@ -9,11 +9,12 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from packaging.markers import default_environment
 
-from envid.errors import EnvironmentNotFound, InterpreterNotFound, InvalidEnvironment
+from envid.errors import EnvironmentNotFound, IdentityUnknown, InterpreterNotFound, InvalidEnvironment
 from envid.installed import measuring
 from envid.installed.interpreter import MARKERS, environment_of, measure, probe, running
 from interpreters import interpreters
@@ -247,3 +248,50 @@ def test_real_environments(tmp_path: Path, minor: str) -> None:
     asked = subprocess.run([tmp_path / "v/bin/python", "-c", code], capture_output=True, text=True, check=True)
     assert [str(found.purelib), str(found.platlib), str(found.scripts), str(found.root)] == asked.stdout.split()
     assert found.base_executable == interpreters()[minor]
+
+
+def small_elf(loader: bytes, *, wide: bool, order: str) -> bytes:
+    """Return an ELF header with one program header, of the loader."""
+    mark = "<" if order == "little" else ">"
+    ident = b"\x7fELF" + bytes([2 if wide else 1, 1 if order == "little" else 2]) + bytes(10)
+    if wide:
+        head = ident + struct.pack(mark + "HHIQQQIHHHHHH", 2, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+        program = struct.pack(mark + "IIQQQQQQ", 3, 4, 120, 0, 0, len(loader), 0, 1)
+    else:
+        head = ident + struct.pack(mark + "HHIIIIIHHHHHH", 2, 3, 1, 0, 52, 0, 0, 52, 32, 1, 0, 0, 0)
+        program = struct.pack(mark + "IIIIIIII", 3, 84, 0, 0, len(loader), 0, 4, 1)
+    return head + program + loader
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("wide", [True, False])
+def test_loader_in_every_form_of_elf(wide: bool, order: str) -> None:
+    """The loader is found in 32-bit and 64-bit files of either byte order."""
+    data = small_elf(b"/lib/ld-musl-x86_64.so.1\0", wide=wide, order=order)
+    assert measuring.elf_interpreter(data) == "/lib/ld-musl-x86_64.so.1"
+
+
+@pytest.mark.parametrize(
+    ("level", "serial", "text"), [("final", 0, "3.14.0"), ("candidate", 2, "3.14.0rc2"), ("alpha", 1, "3.14.0a1")]
+)
+def test_versions_of_previews(level: str, serial: int, text: str) -> None:
+    """A pre-release is named as ``platform.python_version()`` names it."""
+    info = SimpleNamespace(major=3, minor=14, micro=0, releaselevel=level, serial=serial)
+    assert measuring._version(info) == text
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "tag"),
+    [("win32", "AMD64", "win_amd64"), ("win32", "ARM64", "win_arm64"), ("win32", "MIPS", ""), ("plan9", "x86_64", "")],
+)
+def test_platforms_other_than_this(monkeypatch: pytest.MonkeyPatch, system: str, machine: str, tag: str) -> None:
+    """The tag of a platform that envid does not know is empty, which is then refused as unknown."""
+    monkeypatch.setattr(sys, "platform", system)
+    assert measuring._platform_tag(machine) == tag
+
+
+def test_platform_that_is_unknown_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host whose platform tag cannot be measured is IdentityUnknown, never a guess."""
+    monkeypatch.setattr(sys, "platform", "plan9")
+    with pytest.raises(IdentityUnknown):
+        measure()

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
+from envid.installed.interpreter import Environment
 from envid.installed.launcher import (
     TEMPLATES,
     launcher_ok,
     launchers_of,
+    python_paths,
     script_ok,
     script_tail,
     script_tail_digest,
@@ -91,3 +93,18 @@ def test_pip_gets_launchers_that_no_entry_point_names() -> None:
     assert [entry.script for entry in found] == ["pip", "pip3", "pip3.12"]
     assert {entry.attribute for entry in found} == {"main"}
     assert launchers_of("other", pip, ["pip3"]) == pip
+
+
+def test_paths_of_the_interpreter(tmp_path: Path) -> None:
+    """Scripts may name the interpreter through the directory as given and through its real path."""
+    real = tmp_path / "real"
+    (real / "bin").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    environment = Environment(
+        root=tmp_path / "link", purelib=real, platlib=real, scripts=tmp_path / "link/bin", headers=real,
+        python=real, base_executable=real, implementation="cpython", version="3.13.1", free_threaded=True,
+    )  # fmt: skip
+    found = python_paths(environment)
+    for name in ("python", "python3", "python3.13", "python3.13t"):
+        assert str(tmp_path / "link/bin" / name) in found
+        assert str(tmp_path / "real/bin" / name) in found

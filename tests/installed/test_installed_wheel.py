@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+from unicodedata import normalize
 
 import pytest
 from blake3 import blake3
@@ -552,3 +553,25 @@ def test_limits_of_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
             patch.setattr(module, limit, 5)
             with pytest.raises(TooLarge):
                 contents_of(path)
+
+
+file_names = st.text(st.characters(exclude_categories=["C"], exclude_characters="/\\:"), min_size=1, max_size=8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(file_names, st.binary(max_size=400), max_size=6))
+def test_honest_archives_read_as_zipfile_reads_them(
+    tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]
+) -> None:
+    """For any honest names and bytes, the entries are what ``zipfile`` finds, or the names clash and are refused."""
+    inside = {f"demo/f{name}": body for name, body in files.items()}
+    path = make_wheel(tmp_path_factory.getbasetemp() / "honest", "demo", "1.0", files=inside)
+    clash = len({normalize("NFC", name) for name in inside}) < len(inside)
+    if clash:
+        with pytest.raises(UnsafePath):
+            contents_of(path)
+        return
+    found = {entry.path: entry.sha256 for entry in contents_of(path).entries}
+    read = {name: hashlib.sha256(body).hexdigest() for name, body in unzipped(path).items()}
+    del read["demo-1.0.dist-info/RECORD"]
+    assert found == read
