@@ -212,10 +212,12 @@ def test_a_wheel_of_the_same_version_that_is_not_the_targets_is_told(project: Lo
     native = project.wheel("alpha", tag=tag, files={"alpha/__init__.py": b"other = 1\n"})
     plain = project.served / "alpha-1.0-py3-none-any.whl"
     entries = ", ".join(
-        f'{{ path = "wheelhouse/{file.name}", hashes = {{ sha256 = "{sha256_of(file)}" }} }}' for file in (native, plain)
+        f'{{ path = "wheelhouse/{file.name}", hashes = {{ sha256 = "{sha256_of(file)}" }} }}'
+        for file in (native, plain)
     )
     (project.root / "lockfiles/pylock.toml").write_text(
-        f'lock-version = "1.0"\ncreated-by = "envid"\n\n[[packages]]\nname = "alpha"\nversion = "1.0"\nwheels = [{entries}]\n'
+        'lock-version = "1.0"\ncreated-by = "envid"\n\n[[packages]]\n'
+        f'name = "alpha"\nversion = "1.0"\nwheels = [{entries}]\n'
     )
     found = said(verify(project.workspace(), wheelhouse=str(project.served)))
     assert ("error", "env.artifact") in found

@@ -1,7 +1,8 @@
 """The tamper corpus: ways to alter an environment, what `envid verify` must say, and which depths must see it.
 
-docs/verify.md shows this table; a test holds the two equal.
+docs/verify.md shows this table; a test holds the two equal. One case stands on one line.
 """
+# ruff: noqa: E501
 
 from __future__ import annotations
 
@@ -338,7 +339,7 @@ CASES: tuple[Case, ...] = (
     Case(name="an egg-info file of a locked name", how=lambda e: write(e.text("six-9.9.egg-info"), "Name: six\n"), code="env.extra", quick=True),
     Case(name="a stray symbolic link", how=lambda e: relink(e.text("evil"), e.outside), code=X, quick=True),
     Case(name="a broken symbolic link", how=lambda e: relink(e.text("evil.py"), "nowhere"), code=X, quick=True),
-    Case(name="a module lost its owner's rights: setuid", how=lambda e: e.text("click/core.py").chmod(0o4644), code="env.mode"),
+    Case(name="a module became setuid", how=lambda e: e.text("click/core.py").chmod(0o4644), code="env.mode"),
     Case(name="a module became executable", how=lambda e: e.text("click/core.py").chmod(0o755), code="env.mode"),
     Case(name="a script lost its executable bit", how=lambda e: (e.bin / "jp.py").chmod(0o644), code="env.mode"),
     Case(name="a launcher lost its executable bit", how=lambda e: (e.bin / "tabulate").chmod(0o644), code="env.mode"),
@@ -393,3 +394,15 @@ CASES: tuple[Case, ...] = (
     Case(name="an interrupted installation", how=lambda e: write(e.root / ".envid-sync.json", "{}"), code="env.incomplete", quick=True),
     Case(name="site-packages replaced by a link to a copy", how=lambda e: relink(e.site, moved_out(e, e.site)), code="env.unverified"),
 )  # fmt: skip
+
+
+def table() -> str:
+    """Return the corpus as the Markdown table of docs/verify.md: one row for each kind."""
+    kinds: dict[str, Case] = {}
+    for case in CASES:
+        kinds.setdefault(case.name.rpartition(" (")[0] or case.name, case)
+    lines = ["| tampering | finding | quick | default | full |", "|---|---|---|---|---|"]
+    for kind, case in kinds.items():
+        marks = " | ".join("x" if sees else "" for sees in (case.quick, case.default, True))
+        lines.append(f"| {kind} | `{case.code}` | {marks} |")
+    return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_two_processes_see_what_one_sees(tmp_path: Path) -> None:
 
 
 def test_single_files_are_told_even_when_absent(tmp_path: Path) -> None:
-    """A single that is not there has zeros, one that is there has its numbers, an absolute one is looked up as it is."""
+    """A single that is not there has zeros, others their numbers; an absolute one is looked up as it is."""
     tree(tmp_path)
     outside = tmp_path / "bin" / "run"
     found = paths(walk(str(tmp_path), [], ["site/p1/a.py", "gone/x", "pyvenv.cfg", str(outside)]))
@@ -115,7 +116,5 @@ def test_packing_is_read_back(directories: list[tuple[str, list[str], bool]]) ->
 @given(st.binary(max_size=60))
 def test_damage_is_refused_or_read_never_worse(data: bytes) -> None:
     """Arbitrary bytes are a ValueError or listings, and nothing else happens."""
-    try:
-        unpack(data)
-    except ValueError:
-        pass
+    with contextlib.suppress(ValueError):
+        assert isinstance(unpack(data), list)
