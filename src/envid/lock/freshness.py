@@ -202,11 +202,11 @@ def direction(old: str, new: str) -> Literal["narrowed", "widened", "changed"]:
 
     Needs packaging 26.3 (``SpecifierSet.to_range``); with an older one every difference is ``changed``.
     """
-    if not hasattr(SpecifierSet, "to_range"):
+    to_range = getattr(SpecifierSet, "to_range", None)
+    if to_range is None:
         return "changed"
     # One pre-release policy for both: ranges of unequal policy refuse to be compared.
-    before = SpecifierSet(old, prereleases=True).to_range()
-    after = SpecifierSet(new, prereleases=True).to_range()
+    before, after = (to_range(SpecifierSet(text, prereleases=True)) for text in (old, new))
     if after.is_subset(before):
         return "narrowed"
     return "widened" if before.is_subset(after) else "changed"
