@@ -152,6 +152,15 @@ def test_tidying_keeps_the_truth_and_is_stable(marker: str, name: str) -> None:
         parse_marker(text)
 
 
+def test_a_marker_of_nothing_but_implied_bounds_goes() -> None:
+    """Conjunctions and disjunctions of what requires-python implies are always true; odd literals are left alone."""
+    implied = "python_full_version >= '3.11' and python_version >= '3.10'"
+    assert tidy(implied, requires_python=">=3.11, <4") is None
+    assert tidy(f"{implied} or os_name == 'nt'", requires_python=">=3.11") is None
+    assert tidy("python_version >= '3.11rc1'", requires_python=">=3.12") == "python_version >= '3.11rc1'"
+    assert tidy(implied) is not None
+
+
 def test_the_guard_has_one_marker_for_each_distinct_combination() -> None:
     """Targets that no marker can tell apart share a line; the lines are sorted; each target satisfies exactly one."""
     targets = [parse_target(name) for name in NAMES]

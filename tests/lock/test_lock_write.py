@@ -16,7 +16,7 @@ from envid.lock import toml
 from envid.lock.pylock import parse, skim
 from envid.lock.select import select
 from envid.lock.write import body_digest, environments_for, neutral, preserved, write
-from envid.values.artifact import Artifact, Lock, LockedDistribution, NormalizedName, Sha256
+from envid.values.artifact import Artifact, LocalSource, Lock, LockedDistribution, NormalizedName, Sha256
 from envid.values.target import Target, parse_target
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "pylock" / "valid"
@@ -211,6 +211,44 @@ def test_a_local_version_gets_its_name_written_out() -> None:
     assert b'{ name = "foo-1.0+cpu-py3-none-any.whl", url = ' in data
     assert skim(data, path="p") is not None
     assert parse(data, path="p").distributions == lock.distributions
+
+
+def test_every_kind_of_source_survives_writing() -> None:
+    """Archives, repositories, directories and other digests are read back as they were written."""
+    sha512 = (("sha512", "f" * 128),)
+    archive = Artifact(
+        kind="archive",
+        filename="a.zip",
+        sha256=Sha256("a" * 64),
+        url="https://index.example/a.zip",
+        subdirectory="sub",
+        other_hashes=sha512,
+        size=3,
+    )
+    tree = LocalSource(kind="directory", path="../libs/b", editable=True, subdirectory="x")
+    checkout = LocalSource(kind="vcs", vcs="git", url="https://git.example/c", commit="c" * 40)
+    sdist = Artifact(kind="sdist", filename="d-1.0.tar.gz", sha256=Sha256("d" * 64), path="d-1.0.tar.gz")
+    made = lock_of(
+        entry("a", wheels=(), archive=archive, version=None),
+        entry("b", wheels=(), source=tree, version=None),
+        entry("c", wheels=(), source=checkout),
+        entry("d", wheels=(), sdist=sdist, requires_python=">=3.8", index="https://index.example/simple"),
+        extras=("x",),
+        dependency_groups=("dev", "docs"),
+        default_groups=("dev",),
+        created_by="envid",
+    )
+    data = write(made, targets=())
+    assert replace(parse(data, path="p"), body_digest=None) == made
+    assert skim(data, path="p") is None
+
+
+def test_odd_tables_of_others_are_kept_too() -> None:
+    """A tool key that is no table, an entry that is no table and an entry without a name do not get in the way."""
+    data = b"tool = { x = 1, envid = 2 }\npackages = [1, {}, { name = 'a', version = 2, z = 1 }]\n"
+    kept = preserved(data)
+    assert kept == {"top": {}, "tool": {"x": 1}, "packages": {}}
+    assert tomllib.loads(write(lock_of(), targets=(), preserved=kept).decode())["tool"]["x"] == 1
 
 
 def test_an_empty_lock_is_a_lock() -> None:

@@ -260,6 +260,7 @@ def test_sets_are_those_given_and_extras_always_empty() -> None:
         "os_name == 'nt' or " * 9_000,
         "(" * 200 + "os_name == 'nt'" + ")" * 200,
         "os_name == os_name",
+        "os_name not == 'nt'",
     ],
     ids=lambda value: ascii(value)[:40],
 )

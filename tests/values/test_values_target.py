@@ -280,6 +280,13 @@ def test_a_musl_of_another_major_release_does_not_fit() -> None:
     assert fits(parse_target("cp312-musllinux_1_2_x86_64"), interpreter(platform="musllinux_2_0_x86_64"))
 
 
+def test_windows_fits_without_a_version() -> None:
+    """Windows tags demand no version, so only interpreter and architecture can be wrong."""
+    host = interpreter(platform="win_amd64")
+    assert fits(parse_target("cp312-win_amd64"), host) == ()
+    assert len(fits(parse_target("cp312-win_arm64"), host)) == 1
+
+
 def test_an_unknown_interpreter_has_no_target() -> None:
     """Only CPython and PyPy have targets; another implementation is refused by name."""
     with pytest.raises(InvalidTarget, match="graalpy"):

@@ -217,6 +217,17 @@ def test_the_floor_of_a_resolution_looks_at_wheels_only() -> None:
     assert platform_floor(Resolution(selected=(chosen[0],)), LINUX) is None
 
 
+def test_a_tag_set_beyond_reason_is_no_wheel() -> None:
+    """A compressed set that would expand to millions of tags is not expanded."""
+    many = ".".join(f"py{n}" for n in range(200))
+    assert rank(f"foo-1-{many}-{many}-{many}.whl", LINUX) is None
+
+
+def test_a_floor_needs_a_wheel_the_target_can_use() -> None:
+    """Wheels of other platforms set no floor."""
+    assert wheels_floor(["a-1-cp312-cp312-win_amd64.whl"], LINUX) is None
+
+
 def test_names_have_one_normal_form() -> None:
     """PEP 503: runs of - _ . become one -, lower case."""
     assert normalize_name("Foo__Bar.-baz") == "foo-bar-baz"
