@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 
-from envid.app.checking import check
-from envid.app.locking import lock
 from envid.app.outcome import Outcome
 from envid.app.workspace import open_workspace
 from envid.errors import UsageError
@@ -29,16 +28,18 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
-    """Call the use case."""
+    """Call the use case: late, because a verdict needs neither the engines nor the network that a new lock needs."""
     workspace = open_workspace(options.project, offline=options.offline)
     if not options.check:
-        return lock(
+        locked: Outcome = import_module("envid.app.locking").lock(
             workspace,
             name=options.name or "default",
             upgrade=options.upgrade,
             upgrade_packages=tuple(options.upgrade_package),
             progress=progress,
         )
+        return locked
     if options.upgrade or options.upgrade_package:
         raise UsageError("--check changes nothing, so it goes with neither --upgrade nor --upgrade-package")
-    return check(workspace, name=options.name)
+    verdict: Outcome = import_module("envid.app.checking").check(workspace, name=options.name)
+    return verdict
