@@ -62,7 +62,7 @@ def replacing(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterato
 
 
 @contextlib.contextmanager
-def resumable(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
+def resumable(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterator[IO[bytes]]:
     """Yield a stream at the end of what an earlier try left of ``path``, which it becomes when the block ends well.
 
     When the block fails, what was written stays for the next try (nothing stays of an empty file).
@@ -95,7 +95,8 @@ def resumable(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
         yield stream
         stream.flush()
         os.fchmod(handle, mode)
-        os.fsync(handle)
+        if durable:
+            os.fsync(handle)
         os.replace(temporary, path)
     except BaseException as error:
         # Closing flushes, which fails again on a full disk.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -38,7 +39,7 @@ def fetch_artifacts(
     fetch_missing(workspace, missing, name=name, progress=progress)
     for artifact in missing:
         found[artifact.sha256] = artifact_path(workspace.cache, artifact.sha256, artifact.filename)
-    learn_contents(workspace, ((wanted[sha256], path) for sha256, path in found.items()))
+    learn_contents(workspace, ((wanted[sha256], path) for sha256, path in found.items()), progress=progress)
     return found
 
 
@@ -116,12 +117,32 @@ def fetch_missing(
     )
 
 
-def learn_contents(workspace: Workspace, files: Iterable[tuple[Artifact, Path]]) -> None:
+def learn_contents(
+    workspace: Workspace, files: Iterable[tuple[Artifact, Path]], *, progress: Progress = SILENT
+) -> None:
     """Take the contents of each wheel that ``store.contents`` does not know yet; raise InvalidWheel, UnsafePath."""
-    for artifact, path in files:
-        if artifact.filename.endswith(".whl") and known_contents.load(workspace.cache, artifact.sha256) is None:
-            contents = read_contents(path, filename=artifact.filename, sha256=artifact.sha256)
-            known_contents.save(workspace.cache, contents)
+    from concurrent.futures import ThreadPoolExecutor
+
+    unknown = [
+        (artifact, path) for artifact, path in files
+        if artifact.filename.endswith(".whl") and known_contents.load_rows(workspace.cache, artifact.sha256) is None
+    ]  # fmt: skip
+    if not unknown:
+        return
+
+    def learn(item: tuple[Artifact, Path]) -> None:
+        artifact, path = item
+        contents = read_contents(path, filename=artifact.filename, sha256=artifact.sha256)
+        known_contents.save(workspace.cache, contents)
+
+    progress.begin("Reading wheels", len(unknown), "files")
+    try:
+        # Unpacking and hashing let other threads run; more than a few only wait for the processors.
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+            for _ in pool.map(learn, unknown):
+                progress.advance(1)
+    finally:
+        progress.end()
 
 
 def project_of(filename: str) -> NormalizedName:

@@ -101,7 +101,8 @@ def _fill(
         sources[artifact.sha256] = artifact_path(workspace.cache, artifact.sha256, artifact.filename)
     for artifact in absent:
         atomic.place(sources[artifact.sha256], folder / artifact.filename)
-    learn_contents(workspace, ((artifact, folder / artifact.filename) for artifact in artifacts))
+    files = ((artifact, folder / artifact.filename) for artifact in artifacts)
+    learn_contents(workspace, files, progress=progress)
     return len(missing), [artifact.filename for artifact in absent if there[artifact.filename] is not None]
 
 

@@ -216,7 +216,8 @@ class _Job:
         """Bring one file from the first place that has the right bytes."""
         for number, url in enumerate(urls):
             try:
-                with atomic.resumable(request.destination) as stream:
+                # Not durable: whoever uses the file holds it to its digest again.
+                with atomic.resumable(request.destination, durable=False) as stream:
                     self.fill(request, url, _Partial(stream))
             except (DigestMismatch, Unreachable):
                 if number == len(urls) - 1:
