@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from envid.errors import ConfigError, IdentityUnknown, UnsupportedSchema, UsageError
 from envid.values.component import refuse_secrets
 from envid.values.digest import JSONValue, NotCanonical, canonical, derive_hex, parse_canonical
+from envid.values.frozen import dataclass
 
 SCHEMA: Final = "envid-identity/1"
 PREFIX: Final = "envid1"

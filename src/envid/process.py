@@ -12,10 +12,10 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from envid.errors import EngineFailed, InterpreterNotFound
+from envid.values.frozen import dataclass
 
 PASSED_ON: Final = (
     "PATH", "HOME", "USERPROFILE", "SYSTEMROOT", "SYSTEMDRIVE", "TEMP", "TMP", "TMPDIR", "LOCALAPPDATA", "APPDATA",

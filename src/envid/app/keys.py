@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from envid.app.measuring import Subject, asks_host, is_repeatable, measure_components
@@ -16,6 +15,7 @@ from envid.identity import SCHEMA, Identity, ci_key, components_of, document, id
 from envid.identity import key as key_of
 from envid.values.artifact import Lock
 from envid.values.digest import JSONValue, blake3_hex
+from envid.values.frozen import dataclass, field
 from envid.values.target import Target, parse_target
 
 DEFAULT_LAYER: Final = "env"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from envid.app.selecting import Aim
@@ -19,6 +18,7 @@ from envid.process import environment, run
 from envid.values import component
 from envid.values.artifact import Artifact, Lock, Resolution, Selected
 from envid.values.digest import JSONValue, blake3_hex
+from envid.values.frozen import dataclass
 from envid.values.interpreter import Interpreter
 from envid.values.marker import truth, variables
 from envid.values.target import marker_environment

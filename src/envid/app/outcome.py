@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from envid.errors import FINDINGS
 from envid.values.digest import JSONValue
 from envid.values.finding import Finding
+from envid.values.frozen import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from envid.app.workspace import Workspace
@@ -11,6 +10,7 @@ from envid.installed.interpreter import environment_of, measure, probe
 from envid.lock.pylock import read
 from envid.lock.select import resolve_quick, select
 from envid.values.artifact import Lock, Resolution
+from envid.values.frozen import dataclass
 from envid.values.interpreter import Interpreter
 from envid.values.target import Target, fits, host_target, parse_target
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from envid.errors import ConfigError, LockNotFound, ProjectNotFound, TooLarge
+from envid.values.frozen import dataclass
 from envid.values.intent import Intent, parse_intent
 
 MAX_LOCK_BYTES: Final = 64 * 1024 * 1024

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +21,7 @@ from envid.errors import (
 )
 from envid.installed import measuring
 from envid.values.digest import NotCanonical, blake3_hex, canonical, parse_canonical
+from envid.values.frozen import dataclass
 from envid.values.interpreter import Interpreter
 
 MARKERS: Final = (
@@ -135,6 +135,8 @@ def _recall(path: Path, identity: str) -> Interpreter | None:
 
 
 def _facts_of(found: Interpreter) -> dict[str, str | int | bool | dict[str, str]]:
+    from dataclasses import fields
+
     facts = {field.name: getattr(found, field.name) for field in fields(Interpreter)}
     return {**facts, "markers": dict(found.markers)}
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from envid.atomic import write
 from envid.values.digest import canonical, derive_hex
+from envid.values.frozen import dataclass
 
 CONTEXT = "envid-recorded/1"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, NewType
+
+from envid.values.frozen import dataclass
 
 NormalizedName = NewType("NormalizedName", str)
 """A project name in the normal form of PEP 503."""

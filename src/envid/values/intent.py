@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from envid.errors import ConfigError, CredentialInConfig, InvalidTarget, TooLarge, UnknownOption
+from envid.values.frozen import dataclass, field
 from envid.values.target import Target, parse_target
 
 MAX_BYTES: Final = 8 * 1024 * 1024

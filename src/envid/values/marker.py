@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from envid.errors import IdentityUnknown, InvalidLock
+from envid.values.frozen import dataclass
 from envid.values.target import Target, marker_environment
 
 VERSIONS: Final = frozenset({"python_version", "python_full_version", "implementation_version", "platform_release"})

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from envid.errors import InvalidTarget
+from envid.values.frozen import dataclass
 from envid.values.interpreter import Interpreter
 
 _SHORT: Final = re.compile(r"(cp|pp)3(\d{1,2})(t?)(d?)")

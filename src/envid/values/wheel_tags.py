@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from typing import Final
 
 from envid.values.artifact import Artifact, NormalizedName, Resolution
+from envid.values.frozen import dataclass
 from envid.values.target import Target, platform_tags, tag_ranks
 
 _WHEEL: Final = re.compile(
