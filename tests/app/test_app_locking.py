@@ -196,6 +196,16 @@ def test_neutral_locks_name_no_place(demo: Demo) -> None:
     assert demo.lock().data["changed"] is False
 
 
+def test_contents_are_recorded_when_asked(demo: Demo) -> None:
+    """With ``contents = true`` every wheel that a target takes has a content digest, and the next run changes none."""
+    demo.write(lock="contents = true").lock()
+    made = parse(demo.path.read_bytes(), path="pylock.toml")
+    wanted = {wheel.sha256 for entry in made.distributions for wheel in entry.wheels}
+    assert made.contents is not None
+    assert made.contents.keys() == wanted
+    assert demo.lock().data["changed"] is False
+
+
 def test_no_credential_reaches_the_lock(demo: Demo, server: IndexServer) -> None:
     """Credentials of the environment, and those an index puts in its links, are not in the file."""
     server.behaviour.auth = ("someone", "s3cret-password")

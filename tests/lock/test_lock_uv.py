@@ -406,6 +406,20 @@ def test_git_is_pinned_to_a_commit_that_stays(ask: Asker, tmp_path: Path) -> Non
     assert moved.commit == git("rev-parse", "HEAD")
 
 
+def test_a_build_of_a_repository_has_to_be_allowed(ask: Asker, tmp_path: Path) -> None:
+    """A git dependency with dynamic metadata is refused without running it, and built once it is allowed by name."""
+    repository = make_project(tmp_path / "repository", "vcs", dynamic=True)
+    run = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*run, *arguments], cwd=repository, check=True, capture_output=True)
+    requirement = f"vcs @ git+{repository.as_uri()}"
+    assert "vcs" in ask.failure(DynamicMetadata, requirement).message
+    assert not (tmp_path / "executed").exists()
+    with pytest.raises(EnvidError):
+        ask.lock(requirement, allow_sdist=("vcs",))  # its build fails, but only after it was run
+    assert (tmp_path / "executed").exists()
+
+
 # --- failures ----------------------------------------------------------------------------------
 
 

@@ -78,7 +78,7 @@ def lock(
         if ws.intent.requires_python is None and not request.targets:
             notes.append(f"the project has neither requires-python nor targets: locked for Python {DEFAULT} and later")
         if settings.contents:
-            answer = replace(answer, contents=_contents(ws, answer, request, progress))
+            answer = replace(answer, contents=_contents(ws, name, answer, request, progress))
         if settings.neutral:
             answer = neutral(answer)
         kept = _kept(before.data)
@@ -195,13 +195,13 @@ def _known(names: tuple[str, ...], previous: Lock | None) -> tuple[str, ...]:
     return wanted
 
 
-def _contents(ws: Workspace, answer: Lock, request: ResolveRequest, progress: Progress) -> dict[str, str]:
+def _contents(ws: Workspace, name: str, answer: Lock, request: ResolveRequest, progress: Progress) -> dict[str, str]:
     wheels: dict[str, Artifact] = {}
     for target in request.targets:
         for item in select(answer, target).selected:
             if item.artifact is not None and item.artifact.kind == "wheel":
                 wheels[item.artifact.sha256] = item.artifact
-    digests = content_digests(ws, [wheels[key] for key in sorted(wheels)], progress=progress)
+    digests = content_digests(ws, [wheels[key] for key in sorted(wheels)], name=name, progress=progress)
     return {key: digests[key] for key in sorted(digests)}
 
 
