@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -62,6 +60,9 @@ def run(
     EngineFailed when it had to be stopped. On any exception here, Ctrl-C too, the child's whole
     process group is gone before the exception goes on.
     """
+    # Not at the top: `envid key` and `envid verify` load this module and start no process.
+    import subprocess
+
     try:
         child = subprocess.Popen(  # noqa: S603 - the one door; argv is never a shell string
             list(argv),
@@ -77,24 +78,27 @@ def run(
     try:
         out, err = child.communicate(stdin.encode() if stdin is not None else None, timeout=timeout)
     except subprocess.TimeoutExpired as expired:
-        _end(child)
+        _end(child.pid)
+        child.communicate()
         raise EngineFailed(f"{os.path.basename(argv[0])} did not finish within {timeout:g} s") from expired
     except BaseException:
-        _end(child)
+        _end(child.pid)
+        child.communicate()
         raise
     return Completed(
         status=child.returncode, stdout=out.decode("utf-8", "replace"), stderr=err.decode("utf-8", "replace")
     )
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: int) -> None:
+    import signal
+
     # The group, not the child: an engine starts builds of its own, which would go on writing.
     if os.name == "posix":
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
+            os.killpg(child, signal.SIGKILL)
     else:
-        child.kill()
-    child.communicate()
+        os.kill(child, signal.SIGTERM)  # Windows ends the process for any signal but Ctrl-C
 
 
 @contextmanager
@@ -123,6 +127,8 @@ def uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def _handling(names: Sequence[str], handler: Callable[[int, object], None]) -> Iterator[None]:
+    import signal
+
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before: dict[int, object] = {}
     try:

@@ -81,7 +81,7 @@ def test_it_describes_itself_as_python_s_own() -> None:
     assert dataclasses.is_dataclass(looked_at)
     one, two = ([(f.name, f.type, f.default, f.default_factory) for f in dataclasses.fields(c)] for c in (Ours, Theirs))
     assert one == two
-    assert Ours.__slots__ == Theirs.__slots__  # type: ignore[attr-defined]
+    assert Ours.__slots__ == Theirs.__slots__
     assert Ours.__match_args__ == Theirs.__match_args__
     assert (Ours.__doc__, Ours.__module__, Ours.__qualname__) == ("A value.", __name__, "Ours")
     assert not hasattr(Ours(number=1), "__dict__")

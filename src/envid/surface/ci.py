@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from secrets import token_hex
 
 from envid.values.finding import Finding
 
@@ -34,6 +33,8 @@ def outputs(values: Mapping[str, str]) -> str:
     Every value is written between delimiters of 128 random bits, so that no value can end its own
     block and begin another output.
     """
+    from secrets import token_hex
+
     parts = []
     for name, value in values.items():
         delimiter = f"envid_{token_hex(16)}"

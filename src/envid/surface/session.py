@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Mapping
 from importlib import import_module
 
@@ -44,6 +43,8 @@ def complain(error: EnvidError, arguments: list[str]) -> int:
 
 def confess(error: Exception, arguments: list[str], status: int) -> int:
     """Render a failure that nobody foresaw, with its traceback; return ``status``."""
+    import traceback
+
     sys.stderr.write("".join(traceback.format_exception(error)))
     message = f"internal error: {type(error).__name__}: {error}"
     if "--json" in arguments:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from envid.app.outcome import Outcome
 from envid.errors import EnvidError
 from envid.values.finding import Finding
@@ -42,6 +40,8 @@ def _envelope(
     findings: tuple[Finding, ...] = (),
     error: dict[str, object] | None = None,
 ) -> str:
+    import json
+
     document = {
         "schema": f"envid/{command}/1", "ok": ok, "exit_code": exit_code, "data": data if data is not None else {},
         "findings": [finding(item) for item in findings], "error": error,

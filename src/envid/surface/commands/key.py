@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 from envid.app.keys import ci_outputs, key
 from envid.app.outcome import Outcome
@@ -33,6 +32,8 @@ def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
     outcome = key(workspace, layer=layer, target=options.target, name=options.name, venv=options.venv)
     if not options.github:
         return outcome
+    from dataclasses import replace
+
     values = ci_outputs(workspace, layer=layer, target=options.target, name=options.name, venv=options.venv)
     file = workspace.variables.get("GITHUB_OUTPUT")
     if not file:
