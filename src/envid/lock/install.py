@@ -14,7 +14,8 @@ from envid.lock.indexes import Index, builtin
 from envid.lock.redact import redact
 from envid.values.artifact import Artifact, LocalSource, NormalizedName
 
-LINK_MODES: Final = ("clone", "copy", "hardlink", "symlink")
+LINK_MODES: Final = ("clone", "copy", "hardlink")
+"""What `UV_LINK_MODE` may say; a `symlink` would point into a cache that anybody may empty or change."""
 TRANSPORT: Final = (
     "UV_CACHE_DIR", "UV_DEFAULT_INDEX", "UV_INDEX*", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX",
     "UV_INSECURE_HOST", "UV_KEYRING_PROVIDER", "UV_HTTP_TIMEOUT", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS",
