@@ -146,6 +146,33 @@ def test_credentials_of_a_repository_can_be_dropped() -> None:
         assert source.url == clean
 
 
+WHEEL = "https://index.example/Foo.Bar-1.0.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (WHEEL, WHEEL + "?" + "token" * 100_000),
+        (WHEEL, "https://index.example/" + "a/" * 300_000 + "x"),
+        (WHEEL, "https://index.example/" + "a-" * 300_000 + "1.whl"),
+        (WHEEL, "https://index.example/foo-bar-1.0-py3-none-" + "any." * 100_000 + "any.whl"),
+        ("foo-bar", "foo-" * 300_000 + "bar"),
+        ('"1.0"\nwheels', '"' + "1." * 300_000 + '0"\nwheels'),
+        ('version = "1.0"', 'version = "1.0"\nmarker = "' + "os_name == 'a' or " * 3_000 + "os_name == 'b'\""),
+        ('version = "1.0"', 'version = "1.0"\nrequires-python = "' + ">=3.8," * 100_000 + '"'),
+        ("\n\n[[packages]]", "\n" + "# x\n" * 100_000 + "[[packages]]"),
+    ],
+    ids=["query", "slashes", "dashes", "tags", "name", "version", "marker", "bounds", "comments"],
+)
+def test_long_input_takes_time_in_proportion(old: str, new: str) -> None:
+    """Half a megabyte of what a bad expression would chew on for hours is answered at once, whatever the answer."""
+    for text in (GOOD, GOOD.replace('"x"', '"envid"')):
+        assert old in text
+        for reader in (parse, read):
+            with contextlib.suppress(LockError, IntegrityError):
+                reader(text.replace(old, new).encode(), path="p")
+
+
 def test_the_tables_of_envid_are_disposable() -> None:
     """Without [tool.envid], or with one of a later format, a lock means the same and knows less."""
     plain = parse(text(), path="p")

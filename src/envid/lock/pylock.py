@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from envid.errors import ConflictMarkers, InvalidLock, TooLarge
@@ -32,6 +31,8 @@ def read(data: bytes, *, path: str) -> Lock:
     if found is None:
         return parse(data, path=path, validate=False)
     lock, rows = found
+    from dataclasses import replace
+
     return replace(lock, distributions=tuple(row.distribution() for row in rows))
 
 
@@ -66,11 +67,13 @@ def parse(data: bytes, *, path: str, validate: bool = True, drop_credentials: bo
         distribution(table, where=f"packages[{number}]", path=path, drop_credentials=drop_credentials)
         for number, table in enumerate(packages)
     )
-    rows = [(entry.name, entry.version, entry.marker) for entry in distributions]
-    if len({*rows}) != len(rows):
-        name, number, _ = next(row for row in rows if rows.count(row) > 1)
-        problem = f"{path}: {name} {number or ''} is listed twice with the same marker"
-        raise InvalidLock(problem, path=path, package=name)
+    seen: set[tuple[str, str | None, str | None]] = set()
+    for entry in distributions:
+        row = (entry.name, entry.version, entry.marker)
+        if row in seen:
+            problem = f"{path}: {entry.name} {entry.version or ''} is listed twice with the same marker"
+            raise InvalidLock(problem, path=path, package=entry.name)
+        seen.add(row)
     lock = _lock(document, distributions, path)
     if validate:
         _validate(document, path)

@@ -44,6 +44,7 @@ _TOKEN: Final = re.compile(
 _PLAIN_VERSION: Final = re.compile(r"\d{1,9}(?:\.\d{1,9}){0,5}")
 _PATCH: Final = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})")
 MAX_LENGTH: Final = 65_536
+MAX_SPECIFIERS: Final = 4096
 MAX_DEPTH: Final = 64
 EMPTY: Final[frozenset[str]] = frozenset()
 
@@ -118,6 +119,8 @@ def satisfies(specifiers: str, target: Target) -> bool | None:
 
 @lru_cache(maxsize=256)
 def _specifier_tree(specifiers: str) -> Tree:
+    if len(specifiers) > MAX_SPECIFIERS:
+        raise InvalidLock(f"a set of version specifiers longer than {MAX_SPECIFIERS} characters")
     clauses = [clause.strip() for clause in specifiers.split(",") if clause.strip()]
     if not clauses:
         return Comparison(variable="python_full_version", operator=">=", literal="0")

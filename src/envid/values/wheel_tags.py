@@ -19,6 +19,8 @@ _WHEEL: Final = re.compile(
 _RUNS: Final = re.compile(r"[-_.]+")
 _RELEASE: Final = re.compile(r"\d+(?:\.\d+)*")
 _SDIST_ENDS: Final = (".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
+MAX_NAME: Final = 255
+"""Bytes of a file name that any file system takes."""
 MAX_TAGS: Final = 1024
 """A compressed tag set beyond this is no honest file name."""
 
@@ -50,7 +52,7 @@ def normalize_name(text: str) -> NormalizedName:
 def parse_wheel_name(filename: str) -> WheelName | None:
     """Return the parts of ``filename``, or None when it is not the name of a wheel."""
     found = _WHEEL.fullmatch(filename)
-    if found is None:
+    if found is None or len(filename) > MAX_NAME:
         return None
     build = (0, "")
     if text := found["build"]:
@@ -96,7 +98,7 @@ def wheel_belongs(filename: str, name: str, version: str | None) -> bool:
 def sdist_belongs(filename: str, name: str, version: str | None) -> bool:
     """Return whether ``filename`` is a source archive of that distribution."""
     end = next((end for end in _SDIST_ENDS if filename.endswith(end)), None)
-    if end is None:
+    if end is None or len(filename) > MAX_NAME:
         return False
     stem = filename[: -len(end)]
     for dash in re.finditer("-", stem):
