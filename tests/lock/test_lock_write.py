@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.pylock import Pylock
 
-from envid.errors import NoCompatibleArtifact
+from envid.errors import InvalidLock, NoCompatibleArtifact
 from envid.lock import toml
 from envid.lock.pylock import parse, skim
 from envid.lock.select import select
@@ -190,6 +190,21 @@ def test_tables_of_another_version_are_not_kept() -> None:
     before = before.replace(b'name = "a"\n', b'name = "a"\nvariants-json = { url = "x" }\n')
     other = entry("a", "a-2.0-py3-none-any.whl", version="2.0")
     assert b"variants" not in write(lock_of(other), targets=(), preserved=preserved(before))
+
+
+@pytest.mark.parametrize(
+    "deep", ["[tool.x" + ".a" * 2_000 + "]", "[[packages]]\nname = 'a'\n[packages.tool" + ".a" * 2_000 + "]"]
+)
+def test_tables_nested_without_end_are_refused(deep: str) -> None:
+    """Dotted headers nest a thousand deep without recursion in the parser; nothing after it may recurse into that."""
+    data = f'lock-version = "1.0"\ncreated-by = "x"\npackages = []\n{deep}\n'.replace(
+        "packages = []\n[[", "[["
+    ).encode()
+    with pytest.raises(InvalidLock, match="nested"):
+        preserved(data)
+    inputs = b"[tool.envid.inputs" + b".a" * 2_000 + b"]\n"
+    with pytest.raises(InvalidLock):
+        parse(b'lock-version = "1.0"\ncreated-by = "x"\npackages = []\n' + inputs, path="p", validate=False)
 
 
 def test_nothing_is_preserved_of_a_file_that_cannot_be_read() -> None:

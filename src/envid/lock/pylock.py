@@ -9,6 +9,7 @@ from typing import Any, Final
 from envid.errors import ConflictMarkers, InvalidLock, TooLarge
 from envid.lock.entries import Table, distribution, shown
 from envid.lock.reader import Row, scan
+from envid.lock.toml import too_deep
 from envid.values.artifact import Lock, LockedDistribution
 from envid.values.marker import parse_marker, satisfies
 from envid.values.target import parse_target
@@ -134,7 +135,7 @@ def _lock(document: Table, distributions: tuple[LockedDistribution, ...], path: 
     envid = _envid(document, path)
     inputs, contents, digest = envid.get("inputs"), envid.get("contents"), envid.get("digest")
     if not (
-        (inputs is None or isinstance(inputs, dict))
+        (inputs is None or (isinstance(inputs, dict) and not too_deep(inputs)))
         and (contents is None or (isinstance(contents, dict) and all(isinstance(v, str) for v in contents.values())))
         and (digest is None or isinstance(digest, str))
     ):

@@ -17,6 +17,23 @@ _ESCAPES: Final = str.maketrans(
 )  # fmt: skip
 
 
+MAX_DEPTH: Final = 64
+"""Tables within tables beyond this are nobody's data."""
+
+
+def too_deep(item: object) -> bool:
+    """Return whether tables and arrays are nested deeper than ``MAX_DEPTH``, without recursion."""
+    level = [item]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner for outer in level if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]  # fmt: skip
+        if not level:
+            return False
+    return True
+
+
 def string(text: str) -> str:
     """Return ``text`` as a basic string."""
     return f'"{text.translate(_ESCAPES)}"'
