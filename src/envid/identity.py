@@ -45,6 +45,9 @@ LAYERS: Final[Mapping[str, tuple[str, ...]]] = {
 
 Kind = Literal["added", "removed", "version", "artifact", "rehashed", "changed"]
 
+_FREE_TEXT: Final = frozenset({"local", "build", "prefix", "generator", "facts", "salt"})
+"""Components with text that no grammar keeps from holding a credential."""
+
 _LAYER: Final = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?")
 _PARTS: Final = {
     # With the layer's 32 together at most 65 characters, so that no key begins another: docs/identity.md, "Key".
@@ -134,7 +137,7 @@ def identify(layer: str, components: Iterable[str], values: Mapping[str, JSONVal
     for component in components:
         if component not in values:
             raise IdentityUnknown(f"component `{component}` of layer {layer} was not measured", component=component)
-        if component != "distributions":  # names, versions and digests by grammar: no room for a secret
+        if component in _FREE_TEXT:
             refuse_secrets(values[component], component)
         chosen[component] = values[component]
     return Identity(layer=layer, components=chosen)

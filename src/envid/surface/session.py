@@ -6,26 +6,34 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 
+from envid.app.outcome import Outcome
 from envid.errors import EnvidError
 from envid.surface import console, wire
-from envid.surface.options import parse
 
 
 def run(arguments: list[str], commands: Mapping[str, str]) -> int:
     """Run the command line and return its exit status; EnvidError is the caller's to render."""
-    options = parse(arguments, commands)
+    if arguments[:1] in (["key"], ["identity"]):
+        ordinary = import_module("envid.surface.ordinary").answer(arguments)
+        if ordinary is not None:
+            return _render(arguments, *ordinary)
+    options = import_module("envid.surface.options").parse(arguments, commands)
     # Every option that argparse leaves out when it is not given.
     for name, default in (("project", None), ("json", False), ("quiet", False), ("offline", False)):
         if not hasattr(options, name):
             setattr(options, name, default)
     progress = console.progress(wanted=not (options.quiet or options.json))
     outcome = import_module(commands[options.command]).answer(options, progress)
-    if options.json:
+    return _render(arguments, outcome, options.json, options.quiet)
+
+
+def _render(arguments: list[str], outcome: Outcome, json: bool, quiet: bool) -> int:
+    if json:
         text = wire.success(outcome)
         sys.stdout.write(text)
     else:
         text = console.page(outcome, colour=False)
-        console.show(outcome, quiet=options.quiet)
+        console.show(outcome, quiet=quiet)
     sys.stdout.flush()
     if outcome.memory is not None:
         import_module("envid.app.remember").remember(arguments, outcome, stdout=text)

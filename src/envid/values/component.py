@@ -25,15 +25,16 @@ _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _RELEASE: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _WORD: Final = re.compile(r"[a-z0-9_]+")
-_USERINFO: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]*@", re.IGNORECASE)
-_SECRET_NAME: Final = re.compile(
+# Compiled when a text first needs them, which in most projects none does.
+_USERINFO: Final = r"(?i)[a-z][a-z0-9+.-]*://[^/?#@\s]*@"
+_CALLED_SO: Final = (
     r"(?:^|-)(?:api-?key|auth|credentials?|pass(?:wd|word|phrase)|private-?key|pwd|secrets?|tokens?)(?:$|-)"
 )
-_SECRET_TEXT: Final = re.compile(
+_LOOKS_SO: Final = (
     r"gh[opsru]_[A-Za-z0-9]{20}|github_pat_\w{20}|glpat-[\w-]{16}|pypi-Ag[\w-]{20}|xox[abprs]-[\w-]{10}"
     r"|AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
-_CAMEL: Final = re.compile(r"([a-z0-9])([A-Z])")
+_SHORTEST_SECRET: Final = 15
 
 OSES: Final = ("linux", "macos", "windows")
 LIBCS: Final = ("glibc", "musl", "macos", "windows")
@@ -222,11 +223,14 @@ def refuse_secrets(value: JSONValue, where: str) -> None:
     The name of the place is told, never the text.
     """
     if isinstance(value, str):
-        if _USERINFO.search(value) or _SECRET_TEXT.search(value):
+        if ("://" in value and re.search(_USERINFO, value)) or (
+            len(value) >= _SHORTEST_SECRET and re.search(_LOOKS_SO, value)
+        ):
             raise CredentialInConfig(f"{where} holds a credential, which must not enter an identity")
     elif isinstance(value, Mapping):
         for name, item in value.items():
-            if _SECRET_NAME.search(_CAMEL.sub(r"\1-\2", name).lower().replace("_", "-").replace(".", "-")):
+            separated = re.sub(r"([a-z0-9])([A-Z])", r"\1-\2", name).lower().replace("_", "-").replace(".", "-")
+            if re.search(_CALLED_SO, separated):
                 raise CredentialInConfig(f"{where}.{name} is named like a credential, which must not enter an identity")
             refuse_secrets(item, f"{where}.{name}")
     elif isinstance(value, (list, tuple)):

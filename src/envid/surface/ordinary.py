@@ -1,0 +1,30 @@
+"""The ordinary forms of ``key`` and ``identity``, parsed by hand.
+
+An argument parser costs a first key a tenth of its time. Whatever is not quite ordinary, every mistake among it, is left to the real grammar in ``surface.options``.
+"""
+
+from __future__ import annotations
+
+from envid.app.keys import identity, key
+from envid.app.outcome import Outcome
+from envid.app.recall import parse
+from envid.app.workspace import open_workspace
+
+_USES = {"key": key, "identity": identity}
+_KNOWN = {"", "--layer", "--target", "--name", "--project", "--venv", "--json", "--quiet", "--offline"}
+
+
+def answer(arguments: list[str]) -> tuple[Outcome, bool, bool] | None:
+    """Return (outcome, whether JSON is wanted, whether notes are not), or None: not an ordinary form."""
+    said = parse(arguments)
+    if said is None or said[""] not in _USES or not said.keys() <= _KNOWN:
+        return None
+    workspace = open_workspace(said.get("--project"), offline="--offline" in said)
+    outcome = _USES[said[""]](
+        workspace,
+        layer=said.get("--layer"),
+        target=said.get("--target"),
+        name=said.get("--name", "default"),
+        venv=said.get("--venv"),
+    )
+    return outcome, "--json" in said, "--quiet" in said
