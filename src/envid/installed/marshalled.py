@@ -144,6 +144,11 @@ class _Reader:
     def text(self, size: int) -> int:
         return self.number("s", self.take(size))
 
+    def ascii(self, size: int) -> int:
+        # marshal does not check that these are ASCII: beyond it, it takes the bytes for Latin-1, not for UTF-8.
+        data = self.take(size)
+        return self.number("s", data if data.isascii() else data.decode("latin-1").encode())
+
     def values(self, count: int, depth: int) -> tuple[int, ...]:
         if count < 0 or count > len(self.data) - self.at:
             raise Malformed("cut short")
@@ -185,10 +190,10 @@ _READERS: dict[int, Callable[[_Reader, int], int]] = {
     ord("s"): lambda r, _: r.number("b", r.take(r.int32())),
     ord("u"): lambda r, _: r.text(r.int32()),
     ord("t"): lambda r, _: r.text(r.int32()),
-    ord("a"): lambda r, _: r.text(r.int32()),
-    ord("A"): lambda r, _: r.text(r.int32()),
-    ord("z"): lambda r, _: r.text(r.take(1)[0]),
-    ord("Z"): lambda r, _: r.text(r.take(1)[0]),
+    ord("a"): lambda r, _: r.ascii(r.int32()),
+    ord("A"): lambda r, _: r.ascii(r.int32()),
+    ord("z"): lambda r, _: r.ascii(r.take(1)[0]),
+    ord("Z"): lambda r, _: r.ascii(r.take(1)[0]),
     ord("("): lambda r, depth: r.number("(", r.values(r.int32(), depth)),
     ord(")"): lambda r, depth: r.number("(", r.values(r.take(1)[0], depth)),
     ord(">"): lambda r, depth: r.unordered(depth),
