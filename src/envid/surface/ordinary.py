@@ -1,6 +1,7 @@
 """The ordinary forms of ``key`` and ``identity``, parsed by hand.
 
-An argument parser costs a first key a tenth of its time. Whatever is not quite ordinary, every mistake among it, is left to the real grammar in ``surface.options``.
+An argument parser costs a first key a tenth of its time. Whatever is not quite ordinary, every
+mistake among it, is left to the real grammar in ``surface.options``.
 """
 
 from __future__ import annotations
