@@ -238,7 +238,10 @@ def guard(path: Path, *, timeout: float = 60.0) -> Iterator[None]:
     import time
 
     make_directory(path.parent)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NOFOLLOW, 0o644)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NOFOLLOW, 0o644)
+    except OSError as error:
+        raise WriteFailed(f"cannot open {path}: {error.strerror}", path=str(path)) from error
     try:
         deadline = time.monotonic() + timeout
         while True:
@@ -250,8 +253,10 @@ def guard(path: Path, *, timeout: float = 60.0) -> Iterator[None]:
                     holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
                     raise GuardTimeout(f"{path} is held by process {holder}", path=str(path)) from None
                 time.sleep(0.05)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        # Who holds it is for the message above only: on a full disk the guard works without.
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(handle)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from envid.errors import ConfigError
-from envid.lock.indexes import Credential, Index, builtin, configured
+from envid.lock.indexes import Credential, Index, builtin, configured, variables_of
 
 A, B, C, D, E = (f"https://{letter}.example/simple" for letter in "abcde")
 
@@ -101,3 +101,16 @@ def test_uv_tells_its_default() -> None:
     assert builtin("--index-url https://index.example/simple\n\n").url == "https://index.example/simple"
     with pytest.raises(ConfigError):
         builtin("nothing of the sort\n")
+
+
+def test_a_child_is_told_the_same_places() -> None:
+    """The variables for uv give back the same places and credentials when they are read again."""
+    found = configured(
+        {
+            "UV_INDEX": f"https://us%40er:p%2Fw@a.example/simple {B}", "UV_DEFAULT_INDEX": C, "UV_FIND_LINKS": "/w,/x",
+            "UV_INSECURE_HOST": "a.example b.example",
+        }
+    )  # fmt: skip
+    assert configured(variables_of(found)) == found
+    assert variables_of(configured({"UV_NO_INDEX": "1"})) == {"UV_NO_INDEX": "1"}
+    assert variables_of(configured({})) == {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from envid import atomic
 from envid.app.network import access_of, indexes_of, places_of
@@ -20,6 +20,9 @@ from envid.values.artifact import Artifact, NormalizedName, Resolution, Sha256
 from envid.values.progress import SILENT, Progress
 from envid.values.target import Target
 from envid.values.wheel_tags import normalize_name
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _SDIST: Final = re.compile(r"(?P<name>.+)-[^-]+?\.(tar\.gz|zip|tar\.bz2|tar\.xz|tgz)")
 
@@ -51,24 +54,31 @@ def local_files(
     Raises DigestMismatch for a file in the wheelhouse whose bytes are wrong; a wrong file in
     envid's own store is removed instead.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     listed = list(artifacts)
     folder = workspace.lock_path(name).parent
-    found: dict[Sha256, Path] = {}
-    missing: list[Artifact] = []
-    progress.begin("Checking files", len(listed), "files")
+    places = _each(lambda artifact: _on_disk(workspace, artifact, folder), listed, "Checking files", progress)
+    found = {artifact.sha256: path for artifact, path in zip(listed, places, strict=True) if path is not None}
+    return found, [artifact for artifact, path in zip(listed, places, strict=True) if path is None]
+
+
+def _each(action: Callable[[T], R], items: Sequence[T], label: str, progress: Progress) -> list[R]:
+    """Return ``action`` of each item, several at once: hashing and unpacking let other threads run."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    if not items:
+        return []
+    answers = []
+    progress.begin(label, len(items), "files")
+    pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
     try:
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            for artifact, path in pool.map(lambda artifact: (artifact, _on_disk(workspace, artifact, folder)), listed):
-                if path is None:
-                    missing.append(artifact)
-                else:
-                    found[artifact.sha256] = path
-                progress.advance(1)
+        for answer in pool.map(action, items):
+            answers.append(answer)
+            progress.advance(1)
     finally:
+        # Not the pool's own way of ending, which would do all the rest first, also after Ctrl-C.
+        pool.shutdown(wait=True, cancel_futures=True)
         progress.end()
-    return found, missing
+    return answers
 
 
 def _on_disk(workspace: Workspace, artifact: Artifact, folder: Path) -> Path | None:
@@ -121,28 +131,17 @@ def learn_contents(
     workspace: Workspace, files: Iterable[tuple[Artifact, Path]], *, progress: Progress = SILENT
 ) -> None:
     """Take the contents of each wheel that ``store.contents`` does not know yet; raise InvalidWheel, UnsafePath."""
-    from concurrent.futures import ThreadPoolExecutor
-
     unknown = [
         (artifact, path) for artifact, path in files
         if artifact.filename.endswith(".whl") and known_contents.load_rows(workspace.cache, artifact.sha256) is None
     ]  # fmt: skip
-    if not unknown:
-        return
 
     def learn(item: tuple[Artifact, Path]) -> None:
         artifact, path = item
         contents = read_contents(path, filename=artifact.filename, sha256=artifact.sha256)
         known_contents.save(workspace.cache, contents)
 
-    progress.begin("Reading wheels", len(unknown), "files")
-    try:
-        # Unpacking and hashing let other threads run; more than a few only wait for the processors.
-        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            for _ in pool.map(learn, unknown):
-                progress.advance(1)
-    finally:
-        progress.end()
+    _each(learn, unknown, "Reading wheels", progress)
 
 
 def project_of(filename: str) -> NormalizedName:

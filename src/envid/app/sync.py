@@ -11,6 +11,7 @@ from typing import Final
 from envid import atomic, process
 from envid.app.change import HEALED, Plan, change, plan
 from envid.app.fetching import fetch_artifacts, refuse_sdists
+from envid.app.network import indexes_of
 from envid.app.outcome import Outcome
 from envid.app.selecting import resolve
 from envid.app.verify import verify
@@ -20,6 +21,7 @@ from envid.installed import journal
 from envid.installed.interpreter import Environment, environment_of, measure, probe, running
 from envid.installed.wheel import read_contents
 from envid.lock import install
+from envid.lock.indexes import variables_of
 from envid.lock.install import Installable
 from envid.lock.pylock import read
 from envid.store.contents import ContentRows, load_rows
@@ -245,7 +247,7 @@ class _Sync:
         atomic.make_directory(out)
         self.progress.begin(f"Building {sdist.name}", None, "files")
         try:
-            wheel = install.build(sdist, out, python=interpreter.executable, offline=self.workspace.offline)
+            wheel = install.build(sdist, out, python=interpreter.executable, transport=self.transport())
         finally:
             self.progress.end()
         sha256 = file_sha256(wheel)
@@ -299,12 +301,16 @@ class _Sync:
                     reinstall=[item.name for item in share if item.name in unpacked],
                     # `clone` quietly makes hard links where the file system cannot clone; `copy` clones where it can.
                     link_mode=mode if mode in install.LINK_MODES else "copy",
-                    offline=self.workspace.offline or number < 2,
                     unpack=number == 1,
+                    transport=self.transport() if number == 2 else None,
                 )
                 self.progress.advance(len(share))
         finally:
             self.progress.end()
+
+    def transport(self) -> Mapping[str, str] | None:
+        """Return how a build may reach its requirements; ``None`` when it may not."""
+        return None if self.workspace.offline else variables_of(indexes_of(self.workspace, self.name))
 
     def look(self) -> tuple[Finding, ...]:
         """Return what ``verify`` finds now."""

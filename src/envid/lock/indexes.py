@@ -100,6 +100,26 @@ def configured(
     )
 
 
+def variables_of(indexes: Indexes) -> dict[str, str]:
+    """Return the variables that tell uv of the same places, credentials in the URLs: for a child's environment only."""
+    simple = [index for index in indexes.places if not index.flat]
+    variables = {
+        "UV_FIND_LINKS": ",".join(_credited_url(index) for index in indexes.places if index.flat),
+        "UV_INDEX": " ".join(_credited_url(index) for index in simple if not index.default),
+        "UV_DEFAULT_INDEX": next((_credited_url(index) for index in simple if index.default), ""),
+        "UV_INSECURE_HOST": " ".join(indexes.insecure_hosts),
+        "UV_NO_INDEX": "" if simple or indexes.wants_builtin else "1",
+    }
+    return {name: value for name, value in variables.items() if value}
+
+
+def _credited_url(index: Index) -> str:
+    if index.credential is None:
+        return index.url
+    scheme, _, rest = index.url.partition("://")
+    return f"{scheme}://{quote(index.credential.username, safe='')}:{quote(index.credential.password, safe='')}@{rest}"
+
+
 def builtin(printed: str) -> Index:
     """Return uv's own default index from what ``uv pip compile --emit-index-url`` printed; raise ConfigError."""
     for line in printed.splitlines():

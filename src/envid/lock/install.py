@@ -16,12 +16,7 @@ from envid.values.artifact import Artifact, LocalSource, NormalizedName
 
 LINK_MODES: Final = ("clone", "copy", "hardlink")
 """What `UV_LINK_MODE` may say; a `symlink` would point into a cache that anybody may empty or change."""
-TRANSPORT: Final = (
-    "UV_CACHE_DIR", "UV_DEFAULT_INDEX", "UV_INDEX*", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX",
-    "UV_INSECURE_HOST", "UV_KEYRING_PROVIDER", "UV_HTTP_TIMEOUT", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS",
-)  # fmt: skip
-"""Variables of uv that say how to reach artifacts, not which ones to choose."""
-_NO_UV_INDEX: Final = ("UV_CACHE_DIR",)
+_PASSED: Final = ("UV_CACHE_DIR",)
 _TIMEOUT: Final = 1800.0
 
 
@@ -54,7 +49,7 @@ def builtin_index() -> Index:
         uv_binary(), "pip", "compile", "--offline", "--no-config", "--no-python-downloads", "--emit-index-url",
         "--no-header", "--quiet", "-",
     ]  # fmt: skip
-    done = process.run(argv, env=process.environment(passed=_NO_UV_INDEX), stdin="", timeout=60.0)
+    done = process.run(argv, env=process.environment(passed=_PASSED), stdin="", timeout=60.0)
     return builtin(done.stdout)
 
 
@@ -67,7 +62,7 @@ def create(venv: Path, python: str) -> None:
         uv_binary(), "venv", "--no-config", "--no-project", "--offline", "--no-python-downloads", "--allow-existing",
         "--quiet", "--python", python, str(venv),
     ]  # fmt: skip
-    done = process.run(argv, env=process.environment(passed=_NO_UV_INDEX), timeout=_TIMEOUT)
+    done = process.run(argv, env=process.environment(passed=_PASSED), timeout=_TIMEOUT)
     if done.status != 0:
         raise InstallFailed(f"uv cannot make {venv}: {_said(done)}", path=str(venv))
 
@@ -78,7 +73,7 @@ def find_python(version: str) -> str | None:
         uv_binary(), "python", "find", "--no-config", "--no-project", "--offline", "--no-python-downloads",
         version,
     ]  # fmt: skip
-    done = process.run(argv, env=process.environment(passed=_NO_UV_INDEX), timeout=60.0)
+    done = process.run(argv, env=process.environment(passed=_PASSED), timeout=60.0)
     return done.stdout.strip() or None if done.status == 0 else None
 
 
@@ -88,14 +83,14 @@ def install(
     *,
     reinstall: Iterable[NormalizedName] = (),
     link_mode: str = "copy",
-    offline: bool = True,
     unpack: bool = False,
+    transport: Mapping[str, str] | None = None,
 ) -> None:
     """Install exactly ``items`` into the environment of ``python``, leaving all else alone.
 
-    Wheels only, but for a ``source``, which uv builds (for which it may need the network unless
-    ``offline``). ``reinstall`` names distributions that are replaced even if the version is there.
-    ``unpack``: from the wheels themselves, past uv's cache of unpacked ones. Raises InstallFailed.
+    Wheels only, but for a ``source``, which uv builds: with ``transport``, the variables by which it may
+    reach the indexes, or offline without. ``reinstall`` names distributions that are replaced even if
+    the version is there. ``unpack``: from the wheels themselves, past uv's cache of unpacked ones. Raises InstallFailed.
     """
     if not items:
         return
@@ -109,45 +104,36 @@ def install(
         ]  # fmt: skip
         if not sources:
             argv += ["--no-build", "--no-index"]
-        if offline:
+        if not sources or transport is None:
             argv.append("--offline")
         if unpack:
             # Neither --refresh nor --reinstall makes uv unpack a local wheel again whose file did not change.
             argv += ["--cache-dir", str(scratch / "cache")]
         for name in sorted({*reinstall}):
             argv += ["--reinstall-package", name]
-        passed = TRANSPORT if sources else _NO_UV_INDEX
-        done = process.run(argv, env=process.environment(passed=passed), cwd=scratch, timeout=_TIMEOUT)
+        extra = transport if sources else None
+        done = process.run(argv, env=process.environment(passed=_PASSED, extra=extra), cwd=scratch, timeout=_TIMEOUT)
     if done.status != 0:
         raise InstallFailed(f"uv could not install: {_said(done)}")
 
 
-def uninstall(python: Path, names: Iterable[NormalizedName]) -> None:
-    """Remove distributions from the environment of ``python``; raise InstallFailed."""
-    listed = sorted(names)
-    if not listed:
-        return
-    argv = [uv_binary(), "pip", "uninstall", "--no-config", "--quiet", "--python", str(python), *listed]
-    done = process.run(argv, env=process.environment(passed=_NO_UV_INDEX), timeout=_TIMEOUT)
-    if done.status != 0:
-        raise InstallFailed(f"uv could not uninstall: {_said(done)}")
-
-
-def build(sdist: Path, out: Path, *, python: str, offline: bool) -> Path:
+def build(sdist: Path, out: Path, *, python: str, transport: Mapping[str, str] | None) -> Path:
     """Build a wheel from a source archive, isolated, and return it; raise InstallFailed.
 
-    The build requirements come from the configured indexes, or from uv's cache when ``offline``.
+    The build requirements come from the indexes that ``transport`` names (``lock.indexes.variables_of``), or
+    from uv's cache without.
     """
     argv = [
         uv_binary(), "build", "--no-config", "--no-python-downloads", "--quiet", "--wheel", "--python", python,
         "--out-dir", str(out), str(sdist),
     ]  # fmt: skip
-    if offline:
+    if transport is None:
         argv.append("--offline")
-    done = process.run(argv, env=process.environment(passed=TRANSPORT), cwd=out, timeout=_TIMEOUT)
+    env = process.environment(passed=_PASSED, extra=transport)
+    done = process.run(argv, env=env, cwd=out, timeout=_TIMEOUT)
     wheels = sorted(out.glob("*.whl"))
     if done.status != 0 or len(wheels) != 1:
-        hint = "its build requirements may have to be fetched: run without --offline" if offline else None
+        hint = "its build requirements may have to be fetched: run without --offline" if transport is None else None
         raise InstallFailed(f"uv could not build {sdist.name}: {_said(done)}", hint=hint)
     return wheels[0]
 
