@@ -14,14 +14,14 @@ from envid.values.wheel_tags import normalize_name, sdist_belongs, wheel_belongs
 
 Table = Mapping[str, Any]
 
-_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_VERSION: Final = re.compile(r"[0-9A-Za-z.!+_-]{1,128}")
-_HEX: Final = re.compile(r"[0-9a-fA-F]+")
-_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-# The long ones stay text: `re` compiles them when a lock is first read this way, which a key never waits for.
+# All text: `re` compiles them when a lock is first read this way, and a key, which is read another way, need not wait.
+_NAME: Final = r"[a-z0-9]+(?:-[a-z0-9]+)*"
+_VERSION: Final = r"[0-9A-Za-z.!+_-]{1,128}"
+_HEX: Final = r"[0-9a-fA-F]+"
+_SHA256: Final = r"[0-9a-fA-F]{64}"
+_COMMIT: Final = r"[0-9a-f]{40}|[0-9a-f]{64}"
 _UNPRINTED: Final = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]"
-_DRIVE: Final = re.compile(r"[A-Za-z]:")
+_DRIVE: Final = r"[A-Za-z]:"
 _URL: Final = r"(?P<scheme>https?|file)://(?P<authority>[^/?#\s]*)(?P<path>/[^?#\s]*)(?P<rest>[?#]\S*)?"
 _REPOSITORY: Final = r"(?:https?|ssh|git|file)://(?P<authority>[^/?#\s]*)/\S*"
 _SIGNED: Final = r"(?i)token|secret|passw|signature|credential|api[-_]?key|access[-_]?key|auth|^(?:sig|key|se|sv|st)$"
@@ -54,13 +54,13 @@ class _Entry:
 
     def read(self) -> LockedDistribution:
         name = self.text("name")
-        if name is None or not _NAME.fullmatch(name):
+        if name is None or not re.fullmatch(_NAME, name):
             normal = f"; the normal form is `{shown(normalize_name(name))}`" if name else ""
             raise self.fail(f"has no name in normal form (`{shown(name)}`{normal})")
         self.name = NormalizedName(name)
         self.where = name
         self.version = self.text("version")
-        if self.version is not None and not _VERSION.fullmatch(self.version):
+        if self.version is not None and not re.fullmatch(_VERSION, self.version):
             raise self.fail(f"has the version `{shown(self.version)}`, which is none")
         wheels = self.tables("wheels")
         sdist = self.subtable("sdist")
@@ -140,11 +140,12 @@ class _Entry:
 
     def hashes(self, table: Table, filename: str) -> dict[str, str]:
         hashes = table.get("hashes", {})
-        if not isinstance(hashes, dict) or not all(isinstance(v, str) and _HEX.fullmatch(v) for v in hashes.values()):
+        digests = hashes.values() if isinstance(hashes, dict) else [None]
+        if not all(isinstance(digest, str) and re.fullmatch(_HEX, digest) for digest in digests):
             raise self.fail(f"has bad hashes for {shown(filename)}")
         if not all(re.fullmatch(r"[a-z0-9_-]{1,32}", algorithm) for algorithm in hashes):
             raise self.fail(f"has a hash of no known kind for {shown(filename)}")
-        if not _SHA256.fullmatch(hashes.get("sha256", "")):
+        if not re.fullmatch(_SHA256, hashes.get("sha256", "")):
             name = shown(filename)
             problem = f"{self.path}: {self.name}: {name} has no sha256"
             raise UnhashedArtifact(problem, path=self.path, package=self.name, file=name)
@@ -175,7 +176,7 @@ class _Entry:
         if (table := self.subtable("vcs")) is None:
             return None
         commit, system = self.text("commit-id", table, "vcs"), self.text("type", table, "vcs")
-        if commit is None or not _COMMIT.fullmatch(commit):
+        if commit is None or not re.fullmatch(_COMMIT, commit):
             raise self.fail("comes from version control without a full commit-id")
         url, path = self.text("url", table, "vcs"), self.text("path", table, "vcs")
         if system is None or (url is None and path is None):
@@ -218,7 +219,7 @@ class _Entry:
 
     def safe(self, path: str, what: str, *, outward: bool = False) -> str:
         """Return ``path`` without ``./``; ``outward``: it may begin with ``..`` (a directory beside ``lockfiles/``)."""
-        if re.search(_UNPRINTED, path) or "\\" in path or path.startswith("/") or _DRIVE.match(path):
+        if re.search(_UNPRINTED, path) or "\\" in path or path.startswith("/") or re.match(_DRIVE, path):
             raise self.unsafe(f"the {what} path `{shown(path)}`")
         parts = [part for part in path.split("/") if part != "."]
         inner = parts

@@ -20,9 +20,9 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 FORMAT: Final = 1
 """Of ``[tool.envid]``; a table of another format is as good as none."""
 
-_OURS: Final = re.compile(rb"^<{7}(?: |\r?$)", re.MULTILINE)
-_THEIRS: Final = re.compile(rb"^>{7}(?: |\r?$)", re.MULTILINE)
-_VERSION: Final = re.compile(r"1(?:\.\d{1,4})?")
+_OURS: Final = rb"(?m)^<{7}(?: |\r?$)"
+_THEIRS: Final = rb"(?m)^>{7}(?: |\r?$)"
+_VERSION: Final = r"1(?:\.[0-9]{1,4})?"
 _ANY_TARGET: Final = parse_target("cp312-win_amd64")
 
 
@@ -59,7 +59,7 @@ def parse(data: bytes, *, path: str, validate: bool = True, drop_credentials: bo
     """
     document = load(data, path=path)
     version = document.get("lock-version")
-    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+    if not isinstance(version, str) or not re.fullmatch(_VERSION, version):
         raise InvalidLock(f"{path}: lock-version {shown(version)} is not 1.x", path=path)
     packages = document.get("packages")
     if not isinstance(packages, list) or not all(isinstance(table, dict) for table in packages):
@@ -91,7 +91,7 @@ def load(data: bytes, *, path: str) -> dict[str, Any]:
         raise InvalidLock(f"{path} begins with a byte order mark", path=path, hint="save it as UTF-8 without one")
     if (at := data.find(b"\0")) >= 0:
         raise InvalidLock(f"{path} holds a NUL byte (byte {at})", path=path)
-    if _OURS.search(data) and _THEIRS.search(data):
+    if re.search(_OURS, data) and re.search(_THEIRS, data):
         raise ConflictMarkers(f"{path} holds conflict markers of a merge", path=path)
     try:
         return tomllib.loads(data.decode("utf-8"))

@@ -42,7 +42,7 @@ _TOKEN: Final = re.compile(
     re.VERBOSE,
 )
 _PLAIN_VERSION: Final = re.compile(r"\d{1,9}(?:\.\d{1,9}){0,5}")
-_PATCH: Final = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})")
+_PATCH: Final = r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})"
 MAX_LENGTH: Final = 65_536
 MAX_SPECIFIERS: Final = 4096
 MAX_DEPTH: Final = 64
@@ -182,7 +182,7 @@ def _turning_points(tree: Tree, target: Target) -> set[int]:
         return set().union(*(_turning_points(part, target) for part in tree.parts))
     points = {0, 1}
     if tree.variable in _PATCHED:
-        for major, minor, patch in _PATCH.findall(tree.literal):
+        for major, minor, patch in re.findall(_PATCH, tree.literal):
             if (int(major), int(minor)) == target.python:
                 points |= {max(int(patch) - 1, 0), int(patch), int(patch) + 1}
     return points

@@ -17,7 +17,7 @@ from envid.values.interpreter import Interpreter
 
 _SHORT: Final = re.compile(r"(cp|pp)3(\d{1,2})(t?)(d?)")
 _VERSION: Final = r"3\.(\d{1,2})(?:\.((?:0|[1-9]\d{0,2})(?:(?:a|b|rc)\d{1,2})?\+?))?"
-_LONG: Final = re.compile(rf"(cp|pp|cpython|pypy|){_VERSION}(t?)(d?)")
+_LONG: Final = rf"(cp|pp|cpython|pypy|){_VERSION}(t?)(d?)"
 _PLATFORM: Final = re.compile(
     r"(?P<manylinux>manylinux_(\d{1,2})_(\d{1,3})_(?P<glibc_arch>[a-z0-9_]+))"
     r"|(?P<musllinux>musllinux_(\d{1,2})_(\d{1,3})_(?P<musl_arch>[a-z0-9_]+))"
@@ -141,7 +141,8 @@ def _shown(text: str) -> str:
 
 
 def _parse(python: str, platform: str, shown: str) -> Target:
-    short, long = _SHORT.fullmatch(python), _LONG.fullmatch(python)
+    short = _SHORT.fullmatch(python)
+    long = None if short else re.fullmatch(_LONG, python)
     micro: str | None = None
     if short:
         prefix, minor, threaded, debug = short.groups()

@@ -12,7 +12,7 @@ from envid.values.artifact import Artifact, NormalizedName, Resolution
 from envid.values.frozen import dataclass
 from envid.values.target import Target, platform_tags, tag_ranks
 
-_WHEEL: Final = re.compile(
+_WHEEL: Final = (
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._]*[A-Za-z0-9])?)-(?P<version>[A-Za-z0-9._+!]+)(?:-(?P<build>[0-9][^-/\\]*))?"
     r"-(?P<python>[A-Za-z0-9_.]+)-(?P<abi>[A-Za-z0-9_.]+)-(?P<platform>[A-Za-z0-9_.]+)\.whl"
 )
@@ -51,7 +51,7 @@ def normalize_name(text: str) -> NormalizedName:
 @lru_cache(maxsize=8192)
 def parse_wheel_name(filename: str) -> WheelName | None:
     """Return the parts of ``filename``, or None when it is not the name of a wheel."""
-    found = _WHEEL.fullmatch(filename)
+    found = re.fullmatch(_WHEEL, filename)
     if found is None or len(filename) > MAX_NAME:
         return None
     build = (0, "")
