@@ -7,7 +7,7 @@ import os
 import stat
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ from envid.errors import (
     ToolchainError,
     Unreachable,
 )
+from envid.lock.index import IndexFile
 from envid.lock.pylock import parse
 from envid.lock.resolver import ResolveRequest
 from envid.lock.select import select
 from envid.lock.uv import UvResolver, version_of
 from envid.lock.write import environments_for, neutral, write
-from envid.values.artifact import Lock, LockedDistribution
+from envid.values.artifact import Lock, LockedDistribution, NormalizedName
 from envid.values.progress import SILENT
 from envid.values.target import parse_target
 from index_server import Behaviour, IndexServer, index_server
@@ -251,6 +252,24 @@ def test_a_wheel_for_a_newer_libc_is_passed_over(ask: Asker, folder: Path) -> No
     raw = UvResolver().resolve(ask.request("floor", targets=(LINUX,)), SILENT)
     assert versions(raw.lock) == {"floor": "1.0"}
     assert any("floor 2.0" in note and LINUX.name in note for note in raw.warnings)
+
+
+def test_the_pages_spare_rounds(ask: Asker, folder: Path) -> None:
+    """With the pages at hand, all versions that only run on a newer glibc are ruled out at once."""
+    for number in range(40):
+        make_wheel(folder, "floor", f"2.{number}", tag="cp312-cp312-manylinux_2_34_x86_64")
+    make_wheel(folder, "floor", "1.0", tag=LINUX_TAG)
+
+    def listing(names: Iterable[NormalizedName]) -> dict[NormalizedName, tuple[IndexFile, ...]]:
+        files = (IndexFile(filename=path.name, url=path.as_uri()) for path in sorted(folder.iterdir()))
+        return {name: tuple(files) for name in names}
+
+    request = ask.request("floor", targets=(LINUX,))
+    raw = UvResolver(listing=listing).resolve(request, SILENT)
+    assert versions(raw.lock) == {"floor": "1.0"}
+    assert len(raw.warnings) == 1
+    with pytest.raises(NoCompatibleArtifact):
+        UvResolver().resolve(request, SILENT)  # one by one it gives up
 
 
 def test_no_wheel_for_a_target_names_package_and_target(ask: Asker, folder: Path) -> None:

@@ -92,14 +92,13 @@ def lock(
 
 
 def _engine(ws: Workspace, settings: LockSettings, progress: Progress) -> Resolver:
-    if settings.resolver == "uv":
-        return UvResolver()
-    indexes = indexes_of(ws, settings.name)
-    access = access_of(ws, indexes)
-
     def listing(names: Iterable[NormalizedName]) -> Mapping[NormalizedName, tuple[IndexFile, ...]]:
-        return offered(names, access=access, indexes=places_of(indexes), progress=progress)
+        places = indexes_of(ws, settings.name)
+        return offered(names, access=access_of(ws, places), indexes=places_of(places), progress=progress)
 
+    if settings.resolver == "uv":
+        return UvResolver(listing=listing)
+    indexes = indexes_of(ws, settings.name)
     return PipToolsResolver(indexes=indexes.places, builtin=indexes.wants_builtin, listing=listing)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,15 +31,12 @@ from envid.errors import (
 from envid.lock.index import IndexFile
 from envid.lock.indexes import Index
 from envid.lock.redact import clean_url, redact
-from envid.lock.resolver import RawLock, ResolveRequest
+from envid.lock.resolver import Listing, RawLock, ResolveRequest
 from envid.lock.select import select
 from envid.values.artifact import Artifact, ArtifactKind, Lock, LockedDistribution, NormalizedName, Sha256
 from envid.values.progress import Progress
 from envid.values.target import Target, marker_environment
 from envid.values.wheel_tags import sdist_belongs, wheel_belongs
-
-Listing = Callable[[Iterable[NormalizedName]], Mapping[NormalizedName, tuple[IndexFile, ...]]]
-"""Returns the files that the configured indexes list for each project."""
 
 USE_UV: Final = 'set resolver = "uv" under [tool.envid.lock]'
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from envid.values.artifact import Lock
+from envid.lock.index import IndexFile
+from envid.values.artifact import Lock, NormalizedName
 from envid.values.progress import Progress
 from envid.values.target import Target
 
 Table = Mapping[str, Any]
+
+Listing = Callable[[Iterable[NormalizedName]], Mapping[NormalizedName, tuple[IndexFile, ...]]]
+"""Returns the files that the configured indexes list for each project; raises NetworkError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from envid.errors import (
     DependencyRefused,
     EngineFailed,
     IdentityUnknown,
+    NetworkError,
     NoCompatibleArtifact,
     ResolutionFailed,
     SdistRefused,
@@ -28,10 +29,11 @@ from envid.lock.entries import distribution
 from envid.lock.install import uv_binary
 from envid.lock.pylock import load
 from envid.lock.redact import clean_url, secrets_of
-from envid.lock.resolver import RawLock, ResolveRequest
+from envid.lock.resolver import Listing, RawLock, ResolveRequest
 from envid.lock.scratch import transport_variables, write_inputs, write_pins, write_settings
 from envid.lock.select import select
-from envid.values.artifact import Lock, LockedDistribution
+from envid.lock.unusable import unusable_versions
+from envid.values.artifact import Lock, LockedDistribution, NormalizedName
 from envid.values.marker import truth
 from envid.values.progress import Progress
 from envid.values.target import Target
@@ -53,6 +55,8 @@ class UvResolver:
 
     name: str = "uv"
     binary: str | None = None
+    listing: Listing | None = None
+    """Where to see at once which versions have a wheel for a target; without it they are tried one by one."""
 
     def resolve(self, request: ResolveRequest, progress: Progress) -> RawLock:
         """Resolve for all targets at once; see `Resolver.resolve`."""
@@ -63,7 +67,9 @@ class UvResolver:
             with atomic.temporary_directory(prefix="envid-lock-") as made:
                 # The real path: uv writes paths relative to where its output really is.
                 scratch = Path(os.path.realpath(made))
-                return _Run(uv=uv, version=version, request=request, scratch=scratch, progress=progress).whole()
+                return _Run(
+                    uv=uv, version=version, request=request, scratch=scratch, progress=progress, listing=self.listing
+                ).whole()
         finally:
             progress.end()
 
@@ -77,6 +83,7 @@ class _Run:
     request: ResolveRequest
     scratch: Path
     progress: Progress
+    listing: Listing | None
     undecided: dict[str, str] = field(default_factory=dict)
     """By target: why what it takes depends on something that it leaves open."""
 
@@ -123,7 +130,7 @@ class _Run:
         raise gap if gap is not None else EngineFailed("uv came to no result", hint="report this as a bug of envid")
 
     def way_out(self, lock: Lock, name: str, target: Target, gap: NoCompatibleArtifact) -> tuple[str, str]:
-        """Return a constraint without the version of ``name`` that has nothing for ``target``, and a note on it.
+        """Return a constraint without the versions of ``name`` that have nothing for ``target``, and a note on it.
 
         Raises ``gap`` when no other version could help.
         """
@@ -132,9 +139,20 @@ class _Run:
             if entry.name != name or (entry.marker is not None and truth(entry.marker, target) is False):
                 continue
             if entry.version and entry.wheels:
-                text = f"{name}!={entry.version}" + (f" ; {where}" if where else "")
-                return text, f"{name} {entry.version} has no wheel for {target.name}: another version is locked there"
+                out = ",".join(f"!={version}" for version in self.ruled_out(entry.name, entry.version, target))
+                note = f"{name} {entry.version} has no wheel for {target.name}: another version is locked there"
+                return name + out + (f" ; {where}" if where else ""), note
         raise gap
+
+    def ruled_out(self, name: NormalizedName, version: str, target: Target) -> tuple[str, ...]:
+        if self.listing is None:
+            return (version,)
+        try:
+            files = self.listing([name]).get(name, ())
+        except NetworkError:
+            # uv may reach what envid does not (a keyring, a cache): then one by one.
+            return (version,)
+        return unusable_versions(files, name=name, target=target, chosen=version)
 
     # --- asking ---------------------------------------------------------------------------
 
