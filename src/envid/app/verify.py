@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -225,6 +226,16 @@ class _Run:
     examined: Examined
 
     def run(self) -> None:
+        """Examine, with the collector of cycles at rest: it would look through a hundred thousand strings in vain."""
+        resting = gc.isenabled()
+        gc.disable()
+        try:
+            self._run()
+        finally:
+            if resting:
+                gc.enable()
+
+    def _run(self) -> None:
         layout = layout_of(self.environment)
         config = Path(self.environment.root, "pyvenv.cfg").read_bytes()
         scripts = os.listdir(self.environment.scripts)
@@ -261,11 +272,14 @@ class _Run:
         root = str(self.environment.root)
         tops = list(dict.fromkeys((*sites(layout), layout.scripts)))
         walked = walk(root, tops, [])
-        surveyed, known = self._known(top_names(unpack(walked), layout), layout)
+        listings = unpack(walked)
+        surveyed, known = self._known(top_names(listings, layout), layout)
         inside = tuple(f"{top}/" for top in tops)
         singles = sorted(path for path in known.expected.rows if not path.startswith(inside))
         singles += ["pyvenv.cfg", SYNC_MARKER, str(self.environment.base_executable)]
-        walked += walk(root, [], singles)
+        alone = walk(root, [], singles)
+        walked += alone
+        listings += unpack(alone)
         real = os.path.realpath(root)
         index = statindex.index_path(self.ws.cache, real)
         bound = statindex.binding(real, _digest(self.resolution, known))
@@ -274,13 +288,13 @@ class _Run:
         self.progress.begin("Verifying files", None, "bytes")
         try:
             report = check(
-                self.environment, unpack(walked), suspects, surveyed, known.expected, interpreter=self.interpreter,
+                self.environment, listings, suspects, surveyed, known.expected, interpreter=self.interpreter,
                 deep=self.depth == "full", known=None if before is None else _names(before), modes=self._modes(),
                 tell=self.progress.advance,
             )  # fmt: skip
         finally:
             self.progress.end()
-        kept = statindex.keep(walked, unproven=report.unproven, started_ns=self.started)
+        kept = statindex.keep(listings, unproven=report.unproven, started_ns=self.started)
         if kept != before:
             # An index that cannot be kept costs time, not the answer.
             with contextlib.suppress(WriteFailed):

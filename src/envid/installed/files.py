@@ -58,17 +58,21 @@ def examine(
     pythons: Sequence[str],
     modes: bool = True,
     tell: Callable[[int], None] | None = None,
+    meanwhile: Callable[[Sorted], None],
+    effort: int = 0,
 ) -> Sorted:
     """Sort all files below ``root`` and prove the contents of those that wheels brought.
 
     ``suspects`` limits what is read; ``None`` reads everything. ``pythons`` are the spellings of the
     environment's interpreter that a script may name. ``modes`` is False on filesystems that keep none.
+    ``meanwhile`` is called with the files sorted while others are read, and costs ``effort`` (``hashing.compare``).
     ``others`` of the answer is left for the caller to judge.
     """
     found = Sorted(len(expected.digests))
     for listing in listings:
         _sort(root, listing, suspects, expected, found, modes)
-    _hash(root, expected, found, tell)
+    answers = hashing.compare(found.jobs, tell=tell, meanwhile=lambda: meanwhile(found), effort=effort)
+    _judge(root, expected, found, answers)
     _scripts(root, expected, found, pythons)
     _missing(expected, found)
     return found
@@ -168,8 +172,7 @@ def _sound(path: str, mode: int, executable: bool | None, found: Sorted, modes: 
     return True
 
 
-def _hash(root: str, expected: Expected, found: Sorted, tell: Callable[[int], None] | None) -> None:
-    answers = hashing.compare(found.jobs, tell=tell)
+def _judge(root: str, expected: Expected, found: Sorted, answers: bytes) -> None:
     for index in _unequal(answers, found.places, expected):
         path, row = found.places[index]
         others = expected.shared.get(path, ())

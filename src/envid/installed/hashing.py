@@ -24,6 +24,10 @@ DIFFERS: Final = 2
 UNREADABLE: Final = 3
 
 
+def _nothing() -> None:
+    """Do nothing meanwhile."""
+
+
 class Job(NamedTuple):
     """One file to read."""
 
@@ -36,8 +40,17 @@ class Job(NamedTuple):
     sha256: bool = False
 
 
-def compare(jobs: Sequence[Job], *, workers: int | None = None, tell: Callable[[int], None] | None = None) -> bytes:
+def compare(
+    jobs: Sequence[Job],
+    *,
+    workers: int | None = None,
+    tell: Callable[[int], None] | None = None,
+    meanwhile: Callable[[], None] = _nothing,
+    effort: int = 0,
+) -> bytes:
     """Return one byte for each job: ``SAME``, ``DIFFERS`` or ``UNREADABLE``.
+
+    ``meanwhile`` is called here while other processes read; ``effort`` is what it costs, as bytes hashed in that time.
 
     ``workers`` defaults to the processors this process may use. ``tell`` hears of bytes as they
     are read here. A link or anything but a file counts as UNREADABLE.
@@ -45,8 +58,9 @@ def compare(jobs: Sequence[Job], *, workers: int | None = None, tell: Callable[[
     weight = sum(max(job.size, 0) + PER_FILE for job in jobs)
     count = workers if workers is not None else _processors()
     if count < 2 or weight < _WORTH_FORKING or not hasattr(os, "fork"):
+        meanwhile()
         return bytes(_each(jobs, tell))
-    shares = _shares(jobs, weight, count)
+    shares = _shares(jobs, weight, count, effort)
     # Anonymous shared memory: a byte written by a child is there for the parent, and a child that dies leaves zeros.
     answers = mmap.mmap(-1, len(jobs))
     children = []
@@ -61,6 +75,7 @@ def compare(jobs: Sequence[Job], *, workers: int | None = None, tell: Callable[[
                 os._exit(status)
         children.append(child)
     try:
+        meanwhile()
         start, end = shares[0]
         answers[start:end] = bytes(_each(jobs[start:end], tell))
     finally:
@@ -80,10 +95,17 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _shares(jobs: Sequence[Job], weight: int, count: int) -> list[tuple[int, int]]:
-    """Return ``count`` or fewer runs of jobs of about equal weight: neighbours share directories, and so lookups."""
-    shares = []
-    start, sofar, goal = 0, 0, weight / count
+def _shares(jobs: Sequence[Job], weight: int, count: int, effort: int = 0) -> list[tuple[int, int]]:
+    """Return ``count`` or fewer runs of jobs of about equal weight: neighbours share directories, and so lookups.
+
+    The first is smaller by ``effort``.
+    """
+    goal = (weight + effort) / count
+    shares: list[tuple[int, int]] = []
+    start, sofar = 0, effort
+    if effort >= goal:
+        shares.append((0, 0))
+        sofar, goal = 0, weight / (count - 1)
     for index, job in enumerate(jobs):
         sofar += max(job.size, 0) + PER_FILE
         if sofar >= goal and len(shares) < count - 1:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -122,18 +122,23 @@ def _entries(listing: Listing) -> Iterator[tuple[str, bytes]]:
         yield name, listing.stats[index * width : (index + 1) * width]
 
 
-def keep(walked: bytes, *, unproven: Container[str], started_ns: int) -> bytes:
-    """Return ``walked`` as it may be believed next time.
+def keep(walked: Sequence[Listing], *, unproven: Collection[str], started_ns: int) -> bytes:
+    """Return the packed walk as it may be believed next time.
 
     Entries in ``unproven`` (paths relative to the environment) and those whose mtime or ctime is
     not safely before ``started_ns``, the time before the walk began, become zeros.
     """
     limit = started_ns - RACY_NS
+    places = {path.rpartition("/")[0] for path in unproven}
     parts = []
-    for listing in unpack(walked):
+    for listing in walked:
         numbers = listing.numbers()
         prefix = f"{listing.path}/" if listing.path else ""
         touched = False
+        latest = max(max(numbers[2::FIELDS], default=0), max(numbers[4::FIELDS], default=0))
+        if listing.path not in places and latest < limit:
+            parts.append(listing.packed())
+            continue
         for index, name in enumerate(listing.files()):
             at = index * FIELDS
             if numbers[at] == 0:
