@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -20,7 +24,7 @@ from envid.app.checking import check
 from envid.app.locking import lock
 from envid.app.outcome import Outcome
 from envid.app.workspace import Workspace, open_workspace
-from envid.errors import ConfigError, CredentialInConfig, EnvidError, ResolutionFailed, TargetNotCovered
+from envid.errors import ConfigError, CredentialInConfig, EnvidError, ResolutionFailed, SdistRefused, TargetNotCovered
 from envid.lock.pylock import parse
 from envid.lock.resolver import RawLock, ResolveRequest
 from envid.lock.select import select
@@ -268,6 +272,32 @@ def test_an_interrupt_leaves_the_lock(demo: Demo) -> None:
     assert demo.path.read_bytes() == before
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_ends_uv_and_leaves_nothing(demo: Demo, server: IndexServer, tmp_path: Path) -> None:
+    """A real interrupt while uv downloads ends both, and leaves neither a changed lock nor a temporary project."""
+    demo.write().lock()
+    before = demo.path.read_bytes()
+    server.behaviour.hashes = False
+    server.behaviour.gate = threading.Event()
+    server.requests.clear()
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    demo.write('["alpha", "delta", "epsilon"]')
+    variables = {**os.environ, **demo.variables, "TMPDIR": str(temporary), "UV_CACHE_DIR": str(tmp_path / "cold")}
+    argv = [sys.executable, "-c", SCRIPT, str(demo.root), str(tmp_path / "cache")]
+    child = subprocess.Popen(argv, env=variables, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not server.paths("/files/") and time.monotonic() < deadline:
+        server.behaviour.gate.wait(0.02)
+    assert os.listdir(temporary)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(30) != 0
+    server.behaviour.gate.set()
+    assert os.listdir(temporary) == []
+    assert demo.path.read_bytes() == before
+    assert os.listdir(demo.path.parent) == ["pylock.toml"]
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -429,6 +459,32 @@ def test_the_python_that_runs_envid_does_not_show(demo: Demo, tmp_path: Path) ->
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert (root / "lockfiles" / "pylock.toml").read_bytes() == expected
+
+
+@pytest.mark.online
+def test_real_projects_lock_for_real_targets(demo: Demo) -> None:
+    """Real libraries lock for Linux, macOS and Windows, old glibc and long targets included; odfpy only by name."""
+    targets = """["cp311-manylinux_2_28_x86_64", "cp312-musllinux_1_2_aarch64", "cp313-win_amd64",
+        "cp312-manylinux_2_17_x86_64", { python = "3.12.4", platform = "macosx_13_0_arm64" }]"""
+
+    def given(dependencies: str, more: str = "") -> Outcome:
+        demo.write(dependencies)
+        path = demo.root / "pyproject.toml"
+        text = path.read_text().replace(TARGETS, targets).replace(f'indexes = ["{demo.url}"]', more)
+        path.write_text(text)
+        return demo.lock()
+
+    done = given('["numpy", "requests", "sympy"]')
+    made = parse(demo.path.read_bytes(), path="pylock.toml")
+    for target in demo.open().intent.settings.targets:
+        names = {item.name for item in select(made, target).selected}
+        assert {"numpy", "requests", "sympy", "mpmath"} <= names
+    assert any("cp312-manylinux_2_17_x86_64" in note for note in done.notes)
+    with pytest.raises(SdistRefused, match="odfpy"):
+        given('["odfpy"]')
+    given('["odfpy"]', 'allow-sdist = ["ODFpy"]')
+    assert re.search(r"odfpy-[0-9.]+\.tar\.gz", demo.path.read_text())
+    assert check(demo.open()).exit_code == 0
 
 
 def test_every_failure_is_an_error_of_envid(demo: Demo) -> None:
