@@ -103,6 +103,7 @@ class _Reader:
         self.at = 0
         self.known = known
         self.seen: list[int] = []
+        self.texts: set[int] = set()
 
     def number(self, *key: object) -> int:
         return self.known.setdefault(key, len(self.known))
@@ -142,12 +143,17 @@ class _Reader:
         return number
 
     def text(self, size: int) -> int:
-        return self.number("s", self.take(size))
+        return self.string(self.take(size))
 
     def ascii(self, size: int) -> int:
         # marshal does not check that these are ASCII: beyond it, it takes the bytes for Latin-1, not for UTF-8.
         data = self.take(size)
-        return self.number("s", data if data.isascii() else data.decode("latin-1").encode())
+        return self.string(data if data.isascii() else data.decode("latin-1").encode())
+
+    def string(self, data: bytes) -> int:
+        number = self.number("s", data)
+        self.texts.add(number)
+        return number
 
     def values(self, count: int, depth: int) -> tuple[int, ...]:
         if count < 0 or count > len(self.data) - self.at:
@@ -174,7 +180,8 @@ class _Reader:
         numbers = self.take(4 * _NUMBERS_BEFORE)
         # code, constants, names, names and kinds of local variables, file name, name, qualified name
         parts = self.values(5, depth)
-        self.value(depth + 1)
+        if self.value(depth + 1) not in self.texts:
+            raise Malformed("a file name that is no text")
         names = self.values(2, depth)
         line = self.take(4 * _NUMBERS_AFTER)
         tables = self.values(2, depth)
