@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -14,7 +15,12 @@ from envid.surface import console, wire
 def run(arguments: list[str], commands: Mapping[str, str]) -> int:
     """Run the command line and return its exit status; EnvidError is the caller's to render."""
     if arguments[:1] in (["key"], ["identity"]):
-        ordinary = import_module("envid.surface.ordinary").answer(arguments)
+        # A key allocates a hundred thousand small things and no cycle worth collecting before the process ends.
+        gc.disable()
+        try:
+            ordinary = import_module("envid.surface.ordinary").answer(arguments)
+        finally:
+            gc.enable()
         if ordinary is not None:
             return _render(arguments, *ordinary)
     options = import_module("envid.surface.options").parse(arguments, commands)
