@@ -137,8 +137,6 @@ def check(
         root, listings, suspects, expected, pythons=python_paths(environment), modes=modes, tell=tell,
         meanwhile=records, effort=len(expected.rows) * RECORD_ROW if suspects is None else 0,
     )  # fmt: skip
-    report.findings += found.findings
-    report.unproven |= found.unproven
     report.files, report.size = found.files, found.size
     owned = {owner.name for owner in expected.owners}
     claimed = _claimed(surveyed, owned)
@@ -167,6 +165,9 @@ def check(
     found.others = remaining
     if remaining:
         strangers(found, site=sites(layout), scripts=layout.scripts, top_level=_top_level(expected))
+    # Last: `strangers` adds to what `examine` found.
+    report.findings += found.findings
+    report.unproven |= found.unproven
     return report
 
 
