@@ -90,7 +90,7 @@ def install(
 
     Wheels only, but for a ``source``, which uv builds: with ``transport``, the variables by which it may
     reach the indexes, or offline without. ``reinstall`` names distributions that are replaced even if
-    the version is there. ``unpack``: from the wheels themselves, past uv's cache of unpacked ones. Raises InstallFailed.
+    the version is there. ``unpack``: from the wheels, past uv's cache of unpacked ones. Raises InstallFailed.
     """
     if not items:
         return
