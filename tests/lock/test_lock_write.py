@@ -79,6 +79,55 @@ def test_writing_for_targets_changes_nothing_that_a_target_takes(target: Target)
     assert select(written, target).selected == select(source, target).selected
 
 
+ATOMS = [
+    "sys_platform == 'linux'",
+    "os_name != 'nt'",
+    "platform_machine == 'aarch64'",
+    "python_version >= '3.12'",
+    "python_full_version < '3.12.5'",
+    "'cp' in implementation_name",
+]
+MARKERS = st.none() | st.recursive(
+    st.sampled_from(ATOMS),
+    lambda inner: st.builds("({}) and ({})".format, inner, inner) | st.builds("{} or {}".format, inner, inner),
+    max_leaves=4,
+)
+FILES = ["py3-none-any", "cp312-cp312-win_amd64", "cp312-cp312-manylinux_2_17_x86_64", "cp38-abi3-macosx_11_0_arm64"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abc"), st.sampled_from(["1", "2"]), MARKERS, st.sets(st.sampled_from(FILES), min_size=1)
+        ),
+        max_size=5,
+        unique_by=lambda row: row[:2],
+    ),
+    st.sets(st.sampled_from(TARGETS)),
+)
+def test_any_lock_is_written_once_and_for_all(
+    rows: list[tuple[str, str, str | None, set[str]]], targets: set[Target]
+) -> None:
+    """write(parse(write(x))) is write(x), whatever the order of packages, files and targets was."""
+    order = tuple(sorted(targets, key=lambda target: target.name))
+    made = [
+        entry(name, *(f"{name}-{version}-{tag}.whl" for tag in files), version=version, marker=marker)
+        for name, version, marker, files in rows
+    ]
+    lock = lock_of(*made, requires_python=">=3.11", environments=environments_for(order), inputs={"resolver": "uv"})
+    try:
+        data = write(lock, targets=order)
+    except NoCompatibleArtifact:
+        return
+    assert write(parse(data, path="p"), targets=order) == data
+    backwards = replace(
+        lock, distributions=tuple(replace(one, wheels=one.wheels[::-1]) for one in lock.distributions[::-1])
+    )
+    assert write(backwards, targets=order[::-1]) == data
+    assert skim(data, path="p") is not None or b"packages = []" in data
+
+
 def test_order_and_cosmetics_of_the_input_do_not_show() -> None:
     """Packages, wheels and markers in any order and spelling give the same bytes."""
     one = entry(
