@@ -280,6 +280,7 @@ def test_no_wheel_for_a_target_names_package_and_target(ask: Asker, folder: Path
         error = ask.failure(NoCompatibleArtifact, name, targets=(LINUX, MAC) if name == "plat" else (LINUX,))
         assert name in error.message
         assert target.name in error.message
+        assert "split" not in error.message
 
 
 # --- source archives ---------------------------------------------------------------------------

@@ -40,7 +40,8 @@ _NO_ANSWER: Final = (
     "Connection refused", "connection closed", "error decoding response body", "Failed to extract archive",
 )  # fmt: skip
 _CREDENTIAL_WANTED: Final = ("401 Unauthorized", "403 Forbidden")
-_NOISE: Final = ("While the active Python version is", "experimental")
+_SPLIT: Final = re.compile(r" for split \(markers: (?P<marker>.*)\)$", re.MULTILINE)
+_NOISE: Final = ("While the active Python version is", "hint: Wheels are required for", "experimental")
 _MAX: Final = 4000
 
 
@@ -62,7 +63,11 @@ def translate(
 
     ``hide``: texts and what to show instead of them (paths of the generated project).
     """
-    reason = reason_of(said, hide=hide, secrets=secrets)
+    def where(match: re.Match[str]) -> str:
+        named = _targets(match["marker"], request)
+        return f" for {', '.join(named)}" if named else match[0]
+
+    reason = reason_of(_SPLIT.sub(where, said), hide=hide, secrets=secrets)
     if request.offline and any(phrase in said for phrase in _NO_NETWORK):
         return Offline(f"not everything that this resolution needs is in uv's cache: {reason}")
     if any(phrase in said for phrase in _CREDENTIAL_WANTED):
@@ -103,17 +108,20 @@ def translate(
 
 def _incompatible(match: re.Match[str], reason: str, request: ResolveRequest) -> NoCompatibleArtifact:
     name = _normal(match["name"])
-    named: list[str] = []
-    if match["marker"]:
-        try:
-            named = [target.name for target in request.targets if truth(match["marker"], target)]
-        except InvalidLock:
-            named = []
+    named = _targets(match["marker"], request)
     subject = f"{name} has no wheel for {', '.join(named) or 'a declared target'}"
     return NoCompatibleArtifact(
         f"{subject}: {reason}", package=name, target=", ".join(named) or None,
         hint=f'drop the target, or let {name} be built from source there: allow-sdist = ["{name}"]',
     )  # fmt: skip
+
+
+def _targets(marker: str | None, request: ResolveRequest) -> list[str]:
+    """Return the targets on which a marker in uv's words holds; none when it is no marker."""
+    try:
+        return [target.name for target in request.targets if marker and truth(marker, target)]
+    except InvalidLock:
+        return []
 
 
 def reason_of(said: str, *, hide: Iterable[tuple[str, str]] = (), secrets: tuple[str, ...] = ()) -> str:
