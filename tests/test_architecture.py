@@ -27,7 +27,7 @@ DOORS = {
     "http.client": {"lock/fetch.py"},
     "packaging.pylock": {"lock/pylock.py"},
     "pickle": set(),
-    "marshal": {"installed/bytecode.py"},
+    "marshal": {"installed/marshalled.py"},
 }
 """Module of the outside world to the rooms that may import it; everyone else is refused."""
 
