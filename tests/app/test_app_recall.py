@@ -233,7 +233,7 @@ def test_no_home_means_no_answer() -> None:
     assert hot.cache_directory({"HOME": "/h", "XDG_CACHE_HOME": "relative"}) is None
 
 
-ENTRY = "import sys; from envid.__main__ import main; status = main()"
+ENTRY = "import envid.__main__; from envid.surface.cli import main; status = main()"
 SHOW = "; sys.stderr.write(' '.join(sorted(m for m in sys.modules if m not in before)))"
 HEAVY = {
     "dataclasses", "re", "json", "typing", "pathlib", "argparse", "tomllib", "importlib.metadata", "subprocess",
@@ -242,7 +242,7 @@ HEAVY = {
 
 
 def _run(project: Keyed, *argv: str) -> tuple[str, set[str]]:
-    code = f"import sys; before = set(sys.modules); sys.argv[1:] = {list(argv)!r}; {ENTRY[12:]}{SHOW}"
+    code = f"import sys; before = set(sys.modules); sys.argv[1:] = {list(argv)!r}; {ENTRY}{SHOW}"
     # -S: what site-packages' own .pth files import is no doing of envid's.
     done = subprocess.run(
         [sys.executable, "-S", "-c", code], cwd=project.root, capture_output=True, text=True, check=True,
@@ -269,3 +269,18 @@ def test_a_hot_answer_imports_next_to_nothing(project: Keyed, argv: tuple[str, .
     assert not loaded & HEAVY
     if "--json" in argv:
         assert json.loads(again)["ok"] is True
+
+
+@pytest.mark.parametrize("argv", [("key",), ("key", "--json"), ("identity", "--layer", "wheels")])
+def test_the_process_ends_with_everything_written(project: Keyed, argv: tuple[str, ...]) -> None:
+    """Cold and hot, the real process prints its whole answer into a pipe and gives its exit status."""
+    env = {**os.environ, "ENVID_CACHE_DIR": str(project.cache), "PYTHONPATH": str(PACKAGE.parent)}
+    command = [sys.executable, "-m", "envid", *argv]
+    texts = {subprocess.run(command, cwd=project.root, env=env, capture_output=True,
+        check=True).stdout for _ in range(3)}
+    assert len(texts) == 1
+    assert texts.pop().endswith(b"\n")
+    failed = subprocess.run([*command, "--target", "nonsense"], cwd=project.root, env=env, capture_output=True,
+        check=False)
+    assert failed.returncode == 3
+    assert b"nonsense" in failed.stdout + failed.stderr
