@@ -17,6 +17,9 @@ from envid.app.sync import sync
 from envid.app.verify import SYNC_MARKER, verify
 from envid.errors import InvalidTarget
 from envid.installed import statindex, witness
+from envid.installed.check import Depth, layout_of, sites
+from envid.installed.interpreter import environment_of
+from envid.installed.walk import walk
 from envid.store.contents import load
 from envid.values.artifact import Sha256
 from locked import LockedProject
@@ -57,8 +60,9 @@ def errors(outcome: Outcome) -> set[str]:
 
 def test_a_fresh_install_is_verified(project: LockedProject) -> None:
     """Nothing is found at any depth; data counts distributions and files."""
-    for depth in ("full", "default", "default", "quick"):
-        outcome = verify(project.workspace(offline=True), depth=depth)  # type: ignore[arg-type]
+    depths: tuple[Depth, ...] = ("full", "default", "default", "quick")
+    for depth in depths:
+        outcome = verify(project.workspace(offline=True), depth=depth)
         assert said(outcome) == []
         assert (outcome.data["verified"], outcome.data["unverified"]) == (2, 0)
         assert outcome.data["depth"] == depth
@@ -104,8 +108,9 @@ def test_unknown_contents_are_never_ok(project: LockedProject) -> None:
     """Without the store and the wheels, every depth says env.unverified and exits 1, however right RECORD looks."""
     shutil.rmtree(project.cache)
     shutil.rmtree(project.served)
-    for depth in ("quick", "default", "full"):
-        outcome = verify(project.workspace(offline=True), depth=depth)  # type: ignore[arg-type]
+    depths: tuple[Depth, ...] = ("quick", "default", "full")
+    for depth in depths:
+        outcome = verify(project.workspace(offline=True), depth=depth)
         assert errors(outcome) == {"env.unverified"}
         assert (outcome.data["verified"], outcome.data["unverified"]) == (0, 2)
         assert outcome.exit_code == 1
@@ -133,8 +138,9 @@ def test_a_content_digest_in_the_lock_is_enough(project: LockedProject) -> None:
     project.lock(*wheels, extra="\n[tool.envid]\nformat = 1\n[tool.envid.contents]\n" + "".join(rows))
     shutil.rmtree(project.cache)
     shutil.rmtree(project.served)
-    for depth in ("quick", "full", "default", "default"):
-        assert said(verify(project.workspace(), depth=depth)) == []  # type: ignore[arg-type]
+    depths: tuple[Depth, ...] = ("quick", "full", "default", "default")
+    for depth in depths:
+        assert said(verify(project.workspace(), depth=depth)) == []
     target = site(project) / "alpha" / "data.txt"
     target.write_text("y" * 100)
     assert errors(verify(project.workspace())) == {"env.tampered"}
@@ -240,10 +246,6 @@ def test_full_does_not_believe_the_index(project: LockedProject) -> None:
     verify(project.workspace())
     (site(project) / "alpha" / "data.txt").write_text("z" * 100)
     (index,) = (project.cache / "stat-v1").iterdir()
-    from envid.installed.check import layout_of, sites
-    from envid.installed.interpreter import environment_of
-    from envid.installed.walk import walk
-
     environment = environment_of(project.root / ".venv")
     layout = layout_of(environment)
     root = str(environment.root)
@@ -262,8 +264,6 @@ def test_a_witness_holds_until_something_changes(project: LockedProject) -> None
     root = str(project.root / ".venv")
     where = str(site(project).relative_to(root))
     singles = ["pyvenv.cfg"]
-    from envid.installed.walk import walk
-
     def taken() -> tuple[bytes, bytes]:
         tops = [where, "bin"]
         return (

@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import marshal
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 WHEELS = ("six", "click", "markupsafe", "jmespath", "greenlet", "tabulate", "widgetsnbextension", "idna")
@@ -167,13 +169,12 @@ def cached(env: Env, source: Path) -> Path:
 
 def compiled_from(env: Env, source: Path, text: str, *, unchecked: bool = False) -> bytes:
     """Return a .pyc that Python loads for ``source`` and that holds other code."""
-    import importlib._bootstrap_external as external  # type: ignore[import-not-found]
-
-    code = compile(text, str(source), "exec")
+    body = marshal.dumps(compile(text, str(source), "exec"))
     if unchecked:
-        return bytes(external._code_to_hash_pyc(code, b"\0" * 8, False))
+        return MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + body
     status = source.stat()
-    return bytes(external._code_to_timestamp_pyc(code, int(status.st_mtime), status.st_size))
+    numbers = (0, int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
+    return MAGIC_NUMBER + b"".join(number.to_bytes(4, "little") for number in numbers) + body
 
 
 def forge(env: Env) -> None:
@@ -278,6 +279,23 @@ def pipe(env: Env) -> None:
     os.mkfifo(path)
 
 
+def relink_hard(env: Env) -> None:
+    """Replace a module by a hard link to another."""
+    (env.site / "click" / "core.py").unlink()
+    os.link(env.site / "click" / "utils.py", env.site / "click" / "core.py")
+
+
+def directory(env: Env) -> None:
+    """Replace a module by a directory."""
+    (env.site / "click" / "core.py").unlink()
+    (env.site / "click" / "core.py").mkdir()
+
+
+def copied(env: Env, path: str) -> None:
+    """Put a copy of a compiled module there."""
+    shutil.copy(native(env), env.site / path)
+
+
 def native(env: Env) -> Path:
     """The compiled module of markupsafe."""
     return next((env.site / "markupsafe").glob("_speedups*.so"))
@@ -314,20 +332,20 @@ CASES: tuple[Case, ...] = (
     Case(name="two modules exchanged", how=lambda e: swap(e.text("click/core.py"), e.text("click/utils.py")), code=T),
     Case(name="a module replaced by a link to a copy", how=lambda e: relink(e.text("click/core.py"), moved_out(e, e.text("click/core.py"))), code=T),
     Case(name="a package replaced by a link to a copy", how=lambda e: relink(e.text("click"), moved_out(e, e.text("click"))), code=X, quick=False),
-    Case(name="a module replaced by a hard link to another", how=lambda e: (e.text("click/core.py").unlink(), os.link(e.text("click/utils.py"), e.text("click/core.py")))[0], code="env.poisoned"),
+    Case(name="a module replaced by a hard link to another", how=relink_hard, code="env.poisoned"),
     Case(name="a module replaced by a pipe", how=pipe, code=T),
-    Case(name="a module replaced by a directory", how=lambda e: (e.text("click/core.py").unlink(), e.text("click/core.py").mkdir())[0], code=M),
+    Case(name="a module replaced by a directory", how=directory, code=M),
     Case(name="an edit with RECORD rewritten to match", how=edit_and_record, code=T, quick=True),
     Case(name="a compiled module altered", how=lambda e: flip(native(e)), code=T),
     Case(name="a compiled module deleted", how=lambda e: native(e).unlink(), code=M),
-    Case(name="a compiled module beside a Python one", how=lambda e: shutil.copy(native(e), e.text("click/core.abi3.so")), code=X),  # type: ignore[arg-type,return-value]
+    Case(name="a compiled module beside a Python one", how=lambda e: copied(e, "click/core.abi3.so"), code=X),
     Case(name="a module added to a package", how=lambda e: write(e.text("click/evil.py")), code=X),
     Case(name="a package added inside a package", how=lambda e: write(e.text("click/evil/__init__.py")), code=X),
     Case(name="a package that shadows a module of a wheel", how=lambda e: write(e.text("six/__init__.py")), code=X, quick=True),
     Case(name="a stray module", how=lambda e: write(e.text("evil.py")), code=X, quick=True),
     Case(name="a stray package", how=lambda e: write(e.text("evil/__init__.py")), code=X, quick=True),
     Case(name="a module with the name of a standard one", how=lambda e: write(e.text("json.py")), code=X, quick=True),
-    Case(name="a stray compiled module", how=lambda e: shutil.copy(native(e), e.text("evil.so")), code=X, quick=True),  # type: ignore[arg-type,return-value]
+    Case(name="a stray compiled module", how=lambda e: copied(e, "evil.so"), code=X, quick=True),
     Case(name="a file without a suffix", how=lambda e: write(e.text("notes")), code=X, quick=True),
     Case(name="a hidden file", how=lambda e: write(e.text("click/.evil")), code=X),
     Case(name="a .pth file that runs code", how=lambda e: write(e.text("evil.pth"), "import os\n"), code=X, quick=True),

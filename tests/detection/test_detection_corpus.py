@@ -18,10 +18,12 @@ from envid.app.selecting import select_for
 from envid.app.verify import verify
 from envid.app.workspace import Workspace, open_workspace
 from envid.installed import statindex
+from envid.installed.check import Depth
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tampering import CASES, WHEELS, Case, Env
 
+DEPTHS: tuple[Depth, ...] = ("quick", "default", "full")
 pytestmark = [pytest.mark.online, pytest.mark.slow]
 
 
@@ -75,9 +77,9 @@ class Range:
         self.ws, self.env, self.pristine = ws, env, pristine
         self.want = entries(pristine)
 
-    def codes(self, depth: str) -> set[str]:
+    def codes(self, depth: Depth) -> set[str]:
         """Return the codes of the errors found at ``depth``."""
-        outcome = verify(self.ws, venv=str(self.env.root), depth=depth)  # type: ignore[arg-type]
+        outcome = verify(self.ws, venv=str(self.env.root), depth=depth)
         return {finding.code for finding in outcome.findings if finding.severity == "error"}
 
     def reset(self) -> None:
@@ -127,8 +129,9 @@ def ranged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Range]:
 
 def test_nothing_is_found_where_nothing_was_changed(ranged: Range) -> None:
     """At every depth a fresh install with compiled files from real imports has no finding."""
-    for depth in ("full", "default", "default", "quick"):
-        assert verify(ranged.ws, venv=str(ranged.env.root), depth=depth).findings == ()  # type: ignore[arg-type]
+    depths: tuple[Depth, ...] = ("full", "default", "default", "quick")
+    for depth in depths:
+        assert verify(ranged.ws, venv=str(ranged.env.root), depth=depth).findings == ()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -137,7 +140,7 @@ def test_tampering_is_found(ranged: Range, case: Case) -> None:
     assert ranged.codes("default") == set()
     case.how(ranged.env)
     try:
-        found = {depth: ranged.codes(depth) for depth in ("quick", "default", "full")}
+        found = {depth: ranged.codes(depth) for depth in DEPTHS}
     finally:
         ranged.reset()
     assert case.code in found["full"], found

@@ -14,6 +14,7 @@ from envid.app.locking import lock
 from envid.app.selecting import select_for
 from envid.app.verify import verify
 from envid.app.workspace import Workspace, open_workspace
+from envid.installed.check import Depth
 from envid.values.finding import Finding
 
 pytestmark = [pytest.mark.online, pytest.mark.slow]
@@ -62,11 +63,14 @@ def use(env: Path) -> None:
     assert any(env.rglob("flask/__pycache__/*.pyc"))
 
 
-def alarms(ws: Workspace, env: Path, depth: str) -> list[Finding]:
-    """Return the findings that are more than information."""
-    outcome = verify(ws, venv=str(env), depth=depth)  # type: ignore[arg-type]
-    assert outcome.data["unverified"] == 0
-    return [finding for finding in outcome.findings if finding.severity != "info"]
+def alarms(ws: Workspace, env: Path, *depths: Depth) -> list[Finding]:
+    """Return the findings of all ``depths`` that are more than information."""
+    found: list[Finding] = []
+    for depth in depths:
+        outcome = verify(ws, venv=str(env), depth=depth)
+        assert outcome.data["unverified"] == 0
+        found += (finding for finding in outcome.findings if finding.severity != "info")
+    return found
 
 
 def test_uv_installs_raise_no_alarm(ws: Workspace, tmp_path: Path) -> None:
@@ -81,8 +85,7 @@ def test_uv_installs_raise_no_alarm(ws: Workspace, tmp_path: Path) -> None:
     )  # fmt: skip
     assert alarms(ws, env, "default") == []
     use(env)
-    for depth in ("default", "quick", "full", "default"):
-        assert alarms(ws, env, depth) == []
+    assert alarms(ws, env, "default", "quick", "full", "default") == []
     done = subprocess.run(
         [*run, "pip", "sync", "-q", "--check", "--preview-features", "pylock", "--python", str(env / "bin/python"),
          str(ws.lock_path())],
@@ -107,5 +110,4 @@ def test_pip_installs_raise_no_alarm(ws: Workspace, tmp_path: Path) -> None:
     subprocess.run([str(env / "bin/python"), "-m", "compileall", "-q", str(compiled)], check=True)
     assert alarms(ws, env, "default") == []
     use(env)
-    for depth in ("default", "quick", "full"):
-        assert alarms(ws, env, depth) == []
+    assert alarms(ws, env, "default", "quick", "full") == []

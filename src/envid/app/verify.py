@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -82,19 +82,14 @@ def verify(
     started = now_ns()
     checked = check_locks(ws)
     findings = list(checked.findings)
-    files = {str(ws.root / "pyproject.toml"): blake3_hex(ws.pyproject)}
-    for declared in ws.intent.settings.locks:
-        try:
-            files[str(ws.lock_path(declared))] = blake3_hex(ws.read_lock(declared))
-        except LockNotFound:
-            continue
     examined = Examined()
     path = ws.environment_path(venv)
-    if str(ws.lock_path(name)) not in files:
+    try:
+        lock = read(ws.read_lock(name), path=str(ws.lock_path(name)))
+    except LockNotFound:
         if not any(finding.code == "lock.missing" for finding in findings):
             findings.append(_lock_missing(ws, name))
     else:
-        lock = read(ws.read_lock(name), path=str(ws.lock_path(name)))
         _examine(ws, path, lock, examined, given=venv is not None, depth=depth, target_text=target,
                  wheelhouse=wheelhouse, started=started, progress=progress)  # fmt: skip
         if wheelhouse is not None:
@@ -112,23 +107,11 @@ def verify(
     outcome = Outcome(
         command="verify", answer=_answer(examined, findings, depth), data=data, findings=tuple(_ordered(findings))
     )
-    # A wheelhouse is not part of the witness, and a source tree is read by the check of the lock.
-    if outcome.exit_code == 0 and examined.witness and wheelhouse is None and depth != "full" and not _local(ws):
-        return replace(outcome, memory=Memory(files=files, document=examined.witness))
+    # A wheelhouse is not part of the witness, and where the locks depend on more than files that can be named, neither
+    # can this answer be remembered.
+    if outcome.exit_code == 0 and examined.witness and wheelhouse is None and depth != "full" and checked.memory:
+        return replace(outcome, memory=Memory(files=checked.memory.files, document=examined.witness))
     return outcome
-
-
-def _local(ws: Workspace) -> bool:
-    """Tell whether the check of the locks read, or could have read, more than pyproject.toml and the locks."""
-    if any(isinstance(one, Mapping) and ("path" in one or "workspace" in one) for one in ws.intent.uv.sources.values()):
-        return True
-    return any("@" in one and "://" not in one.replace("file://", "") for one in _requirements(ws))
-
-
-def _requirements(ws: Workspace) -> Iterator[str]:
-    yield from ws.intent.dependencies
-    for group in (*ws.intent.extras.values(), *ws.intent.groups.values()):
-        yield from (one for one in group if isinstance(one, str))
 
 
 def _lock_missing(ws: Workspace, name: str) -> Finding:
