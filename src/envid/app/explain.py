@@ -146,7 +146,7 @@ def _recorded(ws: Workspace, asked: _Asked) -> Side:
     if kept.last is None:
         raise IdentityUnknown(
             f"nothing was recorded for layer {layer}, target {target.name}, lock {asked.name}",
-            hint="run `envid key` or `envid sync` first, or name two things to compare",
+            hint="run `envid key` first, or name two things to compare",
         )
     return Side(label="what was recorded", identity=parse_document(kept.last))
 

@@ -1,4 +1,4 @@
-"""Record the identity that was computed, synced or verified last, so that ``explain`` has something to compare with."""
+"""Record the identity that was computed last, so that ``explain`` has something to compare with."""
 
 from __future__ import annotations
 

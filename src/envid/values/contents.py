@@ -52,6 +52,6 @@ class WheelContents:
     entries: tuple[ContentEntry, ...]
     entry_points: tuple[EntryPoint, ...] = ()
     digest: str = ""
-    """Content digest (docs/identity.md, "Content digest"): 64 hex digits."""
+    """Content digest (docs/contents.md): 64 hex digits."""
     notes: tuple[str, ...] = ()
     """What is odd about the wheel and yet accepted, sorted, such as ``record-hash: PATH`` (docs/contents.md, "Notes")."""
