@@ -292,7 +292,7 @@ def test_no_socket_is_opened_and_no_process_started(project: LockedProject) -> N
         "def hook(event, args):\n"
         "    if event.startswith(('socket.', 'subprocess.', 'os.system', 'os.exec', 'os.posix_spawn', 'urllib.')):\n"
         "        raise RuntimeError(event)\n"
-        "from envid.__main__ import main\n"
+        "from envid.surface.cli import main\n"
         "sys.addaudithook(hook)\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
