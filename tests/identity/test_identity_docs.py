@@ -13,7 +13,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "identity.md").read_text(encoding="
 
 def test_the_layer_table_is_that_of_the_code() -> None:
     """Each cell of the published component x layer table is that of LAYERS."""
-    rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in PAGE.splitlines() if line.startswith("| ")]
+    lines = [line.strip("|") for line in PAGE.splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line.split("|")] for line in lines]
     (head,) = [row for row in rows if row[1:] == list(COMPONENTS)]
     for layer, names in LAYERS.items():
         (row,) = [row for row in rows if row[0] == f"`{layer}`" and len(row) == len(head)]
