@@ -102,7 +102,7 @@ def _pipe(project: Keyed) -> None:
     os.mkfifo(file, 0o600)
 
 
-CHANGES: dict[str, Callable[[Keyed], None]] = {
+CHANGES: dict[str, Callable[[Keyed], object]] = {
     "a byte of pyproject.toml": _edit(Path("pyproject.toml")),
     "a byte of the lock": _edit(Path("lockfiles/pylock.toml")),
     "no lock": lambda project: project.lock_file().unlink(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -37,7 +38,7 @@ VALUES = st.recursive(
 )
 
 
-def _identity(layer: str = "own", **components: JSONValue) -> Identity:
+def _identity(layer: str = "own", components: Mapping[str, JSONValue] | None = None) -> Identity:
     return Identity(layer=layer, components=components or {"salt": "x"})
 
 
@@ -220,22 +221,24 @@ def test_a_difference_is_named(
     what: str, old: dict[str, JSONValue], new: dict[str, JSONValue], change: Change, words: str
 ) -> None:
     """Each kind of difference is one change, row by row, with a sentence that tells it."""
-    found = explain(_identity(**old), _identity(**new))
+    found = explain(_identity("own", old), _identity("own", new))
     assert found == (change,)
     assert words in found[0].text
 
 
 def test_another_hash_is_expected_on_another_platform() -> None:
     """When interpreter or platform changed too, another file of the same version is no alarm."""
-    one = {"python": {"abi": "cp312"}, "distributions": _rows(["a", "1", "wheel", sha(1)])}
-    two = {"python": {"abi": "cp313"}, "distributions": _rows(["a", "1", "wheel", sha(2)])}
-    assert [change.what for change in explain(_identity(**one), _identity(**two))] == ["changed", "artifact"]
+    one, two = (
+        _identity("own", {"python": {"abi": abi}, "distributions": _rows(["a", "1", "wheel", sha(number)])})
+        for abi, number in (("cp312", 1), ("cp313", 2))
+    )
+    assert [change.what for change in explain(one, two)] == ["changed", "artifact"]
 
 
 @pytest.mark.parametrize(("second", "what"), [("a.whl", "rehashed"), ("b.whl", "artifact")])
 def test_file_names_tell_a_replaced_file_from_another_one(second: str, what: str) -> None:
     """With the locks at hand, the same file name with other bytes is the alarm, and another file is not."""
-    one, two = (_identity(distributions=_rows(["a", "1", "wheel", sha(n)])) for n in (1, 2))
+    one, two = (_identity("own", {"distributions": _rows(["a", "1", "wheel", sha(n)])}) for n in (1, 2))
     (change,) = explain(one, two, filenames={sha(1): "a.whl", sha(2): second})
     assert change.what == what
 
