@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envid.lock.answer import read_plain
@@ -61,6 +61,7 @@ def test_anything_else_is_declined(old: str, new: str) -> None:
     assert read_plain(PLAIN.replace(old, new, 1)) is None
 
 
+@settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_mutations_never_mislead(data: st.DataObject) -> None:
     """Whatever is cut out or put in, the quick way declines or gives what the thorough way gives."""

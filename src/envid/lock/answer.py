@@ -13,7 +13,10 @@ from envid.lock.reader import scan
 from envid.values.artifact import LockedDistribution
 
 _HEAD: Final = re.compile(r'lock-version = "1\.0"\ncreated-by = "uv"\nrequires-python = "([^"\\\n]+)"\n')
-_TIME: Final = re.compile(r", upload-time = [0-9T:.Z+-]{10,40}(?=[, ])")
+_TIME: Final = re.compile(
+    r", upload-time = \d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
+    r"T(?:[01]\d|2[0-3])(?::[0-5]\d){2}(?:\.\d{1,9})?Z(?=[, ])"
+)
 _ONE_LINE: Final = re.compile(r"^wheels = \[(\{ .* \})\]$", re.MULTILINE)
 _TAIL: Final = "\n[tool.envid]\nformat = 1\n"
 
