@@ -138,6 +138,21 @@ def test_another_interpreter_means_no_answer(project: Keyed, name: str, monkeypa
     assert hot.recall(["key"]) is None
 
 
+@pytest.mark.parametrize("error", [OSError("no"), ValueError("unrecognized configuration name")])
+def test_a_host_that_cannot_be_told_means_no_answer(
+    project: Keyed, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the libc or the interpreter's file cannot be told at once, as on musl, nothing is kept or recalled."""
+    _kept(project, "key")
+
+    def fail(_: object) -> str:
+        raise error
+
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "h", "1", "1", "x86_64")))
+    monkeypatch.setattr(os, "confstr", fail)
+    assert hot.recall(["key"]) is None
+
+
 def test_an_edit_of_envid_means_no_answer(project: Keyed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where envid runs from a checkout, a change of any of its modules forgets every answer."""
     copy = tmp_path / "checkout" / "envid"

@@ -100,7 +100,7 @@ def ask(argv: list[str]) -> Question | None:
     slot = _bound([root, *said])
     try:
         facts = [*host_facts(), *code_facts(VERIFYING if options[""] == "verify" else ())]
-    except OSError:
+    except (OSError, ValueError):
         return None
     request = _bound([root, *said, *facts, *(f"{path}={files[path]}" for path in sorted(files))])
     return Question(options[""], os.path.join(cache, "answers-v1"), slot.hex(), request, files)
@@ -200,15 +200,13 @@ def _digest(path: str) -> str | None:
 
 
 def host_facts() -> list[str]:
-    """Return what of the interpreter and the host an answer may depend on, as text."""
+    """Return what of the interpreter and the host an answer may depend on, as text; raise OSError, ValueError."""
     executable = getattr(sys, "_base_executable", None) or sys.executable
-    try:
-        found = os.stat(executable)
-        stamp = f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
-        libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
-    except (OSError, ValueError):
-        stamp, libc = "", ""
+    found = os.stat(executable)
+    stamp = f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
     system = os.uname()
+    # The release of Darwin tells the version of macOS. Where a Linux has no glibc, nothing this quick tells which musl.
+    libc = "" if system.sysname == "Darwin" else os.confstr("CS_GNU_LIBC_VERSION") or ""
     return [
         sys.version, sys.platform, sys.abiflags, sys.executable, sys.prefix, sys.base_prefix, executable, stamp, libc,
         system.sysname, system.release, system.version, system.machine,
