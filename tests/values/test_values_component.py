@@ -65,6 +65,13 @@ def test_text_that_is_no_name_or_version_is_refused(text: str) -> None:
             component.normal_name(text)
 
 
+def test_a_version_without_end_is_refused_or_kept() -> None:
+    """A version with thousands of digits raises nothing but an identity error."""
+    assert component.normal_version("1" * 5000) == "1" * 5000
+    with pytest.raises(IdentityUnknown):
+        component.normal_version("v" + "1" * 5000)
+
+
 BUILD = {
     "version": "3.12.7", "soabi": "cpython-312", "free_threaded": False, "debug": False, "pointer_bits": 64,
     "byteorder": "little",

@@ -64,11 +64,11 @@ def normal_version(text: str) -> str:
     if _PLAIN.fullmatch(text):
         return _TRAILING_ZEROS.sub("", text)
     # The rare spellings only: packaging costs more than the rest of a key.
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         public, plus, local = str(Version(text)).partition("+")
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, and what Python says of a number with five thousand digits
         raise IdentityUnknown(f"`{ascii(text[:80])[1:-1]}` is not a version (PEP 440)") from None
     return f"{_TRAILING_ZEROS.sub('', public)}{plus}{local}"
 
