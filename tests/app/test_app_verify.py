@@ -119,6 +119,19 @@ def test_unknown_contents_are_never_ok(project: LockedProject) -> None:
     assert errors(verify(project.workspace())) == {"env.unverified", "env.tampered"}
 
 
+@pytest.mark.parametrize("path", ["alpha/evil.py", "sitecustomize.py"])
+def test_an_unproven_record_vouches_for_nothing_of_others(project: LockedProject, path: str) -> None:
+    """A distribution of unknown contents cannot claim files in a proven package, or what runs at every start."""
+    wheel = project.served / "beta-1.0-py3-none-any.whl"
+    digest = sha256_of(wheel)
+    shutil.rmtree(project.cache / "wheels-v1" / digest[:2])
+    (project.cache / "contents-v1" / digest[:2] / digest).unlink()
+    (site(project) / path).write_text("evil = 1\n")
+    record = next(site(project).glob("beta-*.dist-info")) / "RECORD"
+    record.write_text(f"{record.read_text()}{path},,\n")
+    assert errors(verify(project.workspace())) == {"env.unverified", "env.extra-file"}
+
+
 def test_a_wheel_beside_is_as_good_as_the_store(project: LockedProject) -> None:
     """With the store gone and the wheelhouse there, contents come from the wheels, held to the lock."""
     shutil.rmtree(project.cache)

@@ -148,6 +148,24 @@ def test_tampering_is_found(ranged: Range, case: Case) -> None:
     assert (case.code in found["quick"]) is case.quick, found
 
 
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.code in ("env.missing", "env.version")], ids=lambda case: case.name
+)
+def test_uv_agrees_on_names_and_versions(ranged: Range, case: Case) -> None:
+    """`uv pip sync --check` says no to the same drift of names and versions, and yes before and after."""
+    command = [
+        sys.executable, "-m", "uv", "pip", "sync", "-q", "--check", "--preview-features", "pylock",
+        "--python", str(ranged.env.bin / "python"), str(ranged.ws.lock_path()),
+    ]  # fmt: skip
+    assert subprocess.run(command, check=False).returncode == 0
+    case.how(ranged.env)
+    try:
+        assert subprocess.run(command, check=False, capture_output=True).returncode == 1
+    finally:
+        ranged.reset()
+    assert subprocess.run(command, check=False).returncode == 0
+
+
 def test_the_corpus_is_as_large_as_promised() -> None:
     """There are at least sixty kinds, each with a name of its own."""
     kinds = {case.name.rpartition(" (")[0] or case.name for case in CASES}

@@ -21,7 +21,7 @@ from envid.installed.launcher import python_paths
 from envid.installed.listing import Listing
 from envid.installed.proof import Place, check_record, claims
 from envid.installed.record import INSTALLER_FILES, RecordRow
-from envid.installed.strays import explain
+from envid.installed.strays import AT_START, explain
 from envid.values.artifact import Resolution, Selected
 from envid.values.contents import EntryPoint
 from envid.values.finding import Finding
@@ -139,7 +139,7 @@ def check(
     )  # fmt: skip
     report.files, report.size = found.files, found.size
     owned = {owner.name for owner in expected.owners}
-    claimed = _claimed(surveyed, owned)
+    claimed = _claimed(surveyed, owned, expected)
     compiled: list[Cached] = []
     infos = {place.info for _, place in surveyed.matched.values()} | {place.info for place in surveyed.others}
     remaining = []
@@ -173,7 +173,7 @@ def check(
 
 def _top_level(expected: Expected) -> set[str]:
     """Return the names that the wheels bring directly below a site-packages directory."""
-    names = set()
+    names: set[str] = set()
     for site in sites(expected.layout):
         start = len(site) + 1
         names.update(path[start:].partition("/")[0] for path in expected.rows if path.startswith(f"{site}/"))
@@ -217,12 +217,18 @@ def _records(
                 report.unproven.add(f"{place.info}/direct_url.json")
 
 
-def _claimed(surveyed: Survey, owned: set[str]) -> dict[str, tuple[str, RecordRow]]:
-    """Return what the RECORDs claim of distributions that nothing is known about: path to (distribution, row)."""
+def _claimed(surveyed: Survey, owned: set[str], expected: Expected) -> dict[str, tuple[str, RecordRow]]:
+    """Return what the RECORDs claim of distributions that nothing is known about: path to (distribution, row).
+
+    Such a RECORD is anybody's: it has no say over the packages of proven wheels, nor over what runs at every start.
+    """
     claimed: dict[str, tuple[str, RecordRow]] = {}
     places = [place for name, (_, place) in surveyed.matched.items() if name not in owned]
     for place in (*surveyed.others, *places):
         for path, row in claims(place).items():
+            directory, _, name = path.rpartition("/")
+            if f"{directory}/__init__.py" in expected.rows or name.partition(".")[0] in AT_START:
+                continue
             claimed[path] = (place.name, row)
     return claimed
 
@@ -253,7 +259,7 @@ def check_quick(
     report = Report()
     _records(report, surveyed, expected, None, ())
     layout = expected.layout
-    claimed = _claimed(surveyed, {owner.name for owner in expected.owners})
+    claimed = _claimed(surveyed, {owner.name for owner in expected.owners}, expected)
     tops = {place.info for place in surveyed.others} | {place.info for _, place in surveyed.matched.values()}
     for paths in (expected.rows, expected.launchers, claimed):
         for path in paths:

@@ -57,7 +57,8 @@ def load(path: Path, bound: bytes) -> bytes | None:
     try:
         status = os.fstat(handle)
         # Another user's file here could vouch for anything.
-        if status.st_size > MAX_BYTES or (hasattr(os, "geteuid") and status.st_uid not in (os.geteuid(), 0)):
+        foreign = hasattr(os, "geteuid") and status.st_uid not in (os.geteuid(), 0)
+        if foreign or status.st_mode & 0o022 or status.st_size > MAX_BYTES:
             return None
         data = _read(handle, status.st_size)
     except OSError:

@@ -18,7 +18,8 @@ INTERPRETER: Final = re.compile(r"(python|pypy)(3(\.\d+)?t?)?d?(\.exe)?|pythonw(
 """Links to the base interpreter; ``prefix`` judges them. (CPython 3.14's venv makes one with a Greek letter.)"""
 
 _MODULE: Final = re.compile(r"([^.\W]\w*)(\..*)?\.(py|pyc|so|pyd)")
-_INTERPRETED: Final = frozenset({"sitecustomize", "usercustomize"})
+AT_START: Final = frozenset({"sitecustomize", "usercustomize"})
+"""Modules that the interpreter imports whenever it starts."""
 
 
 def explain(path: str, *, site: str, scripts: str, link: bool, top_level: frozenset[str] | set[str]) -> Finding:
@@ -34,7 +35,7 @@ def explain(path: str, *, site: str, scripts: str, link: bool, top_level: frozen
     module = found[1] if found else ""
     if directory == site and name.endswith(".pth"):
         message = "no locked wheel brought this .pth file; its lines are executed whenever the interpreter starts"
-    elif module in _INTERPRETED or first.split(".", 1)[0] in _INTERPRETED:
+    elif module in AT_START or first.split(".", 1)[0] in AT_START:
         message = "no locked wheel brought this module; it is imported whenever the interpreter starts"
     elif directory == site and name.endswith(".egg-link"):
         message = "a development install that the lock does not know"
