@@ -113,16 +113,17 @@ def test_tampering_is_healed_and_nothing_else_is_touched(project: LockedProject)
     assert errors(project) == []
 
 
-def test_a_poisoned_cache_of_the_installer_is_not_believed(project: LockedProject, tmp_path: Path) -> None:
-    """Altered files in uv's own cache do not reach the environment: they are unpacked again from the wheel."""
+@pytest.mark.parametrize("mode", ["", "copy", "hardlink"])
+def test_a_poisoned_cache_of_the_installer_is_not_believed(project: LockedProject, tmp_path: Path, mode: str) -> None:
+    """Altered files in uv's own cache do not reach the environment, even where the caller wants that cache used."""
     project.lock(project.wheel("alpha", files={"alpha/__init__.py": b"right = 1\n"}))
-    sync(project.workspace())
+    sync(project.workspace(UV_LINK_MODE="copy"), venv=str(tmp_path / "first"))
     poisoned = list((tmp_path / "uv-cache").rglob("alpha/__init__.py"))
     assert poisoned
     for path in poisoned:
         path.chmod(0o644)
         path.write_bytes(b"evil = 1\n")
-    outcome = sync(project.workspace(), venv=str(tmp_path / "second"))
+    outcome = sync(project.workspace(UV_LINK_MODE=mode), venv=str(tmp_path / "second"))
     assert outcome.exit_code == 0
     installed = next((tmp_path / "second").rglob("alpha/__init__.py"))
     assert installed.read_bytes() == b"right = 1\n"

@@ -267,13 +267,15 @@ class _Sync:
     def install_proven(self, environment: Environment, items: Sequence[Installable], tampered: Set[str]) -> None:
         """Install ``items`` and hold the result to the contents of the wheels; raise IntegrityError.
 
-        uv's cache of unpacked wheels may hold altered files: it is not used for what was found
-        ``tampered``, nor for anything when the proof fails.
+        Wheels are unpacked for this environment alone, and linked into it from there: uv's cache of unpacked wheels may
+        hold altered files. Only who sets UV_LINK_MODE gets files from that cache, and not those found ``tampered``,
+        nor any when the proof fails.
         """
         names = {str(item.name) for item in items}
+        shared = self.workspace.variables.get("UV_LINK_MODE", "") in install.LINK_MODES
         wrong: list[Finding] = []
-        for unpacked in (tampered, names):
-            self.install(environment, items, unpacked)
+        for number, unpacked in enumerate((tampered if shared else names, names)):
+            self.install(environment, items, unpacked, again=tampered if number == 0 else names)
             found = self.look() if items else ()
             wrong = [f for f in found if f.severity == "error" and f.code in HEALED and f.subject in names]
             if not wrong:
@@ -284,29 +286,33 @@ class _Sync:
             package=wrong[0].subject, path=wrong[0].path,
         )  # fmt: skip
 
-    def install(self, environment: Environment, items: Sequence[Installable], unpacked: Set[str]) -> None:
-        """Let uv install ``items``; those in ``unpacked`` past its cache, sources as uv builds them."""
-        mode = self.workspace.variables.get("UV_LINK_MODE", "")
-        shares = (
-            [item for item in items if item.source is None and item.name not in unpacked],
-            [item for item in items if item.source is None and item.name in unpacked],
-            [item for item in items if item.source is not None],
-        )
+    def install(
+        self, environment: Environment, items: Sequence[Installable], unpacked: Set[str], *, again: Set[str]
+    ) -> None:
+        """Let uv install ``items``; those in ``unpacked`` past its cache, those in ``again`` though they are there."""
+        wheels = [item for item in items if item.source is None]
+        sources = [item for item in items if item.source is not None]
+        transport = self.transport() if sources else None
+        cache = environment.root / journal.SCRATCH
         self.progress.begin("Installing", len(items), "files")
         try:
-            for number, share in enumerate(shares):
-                install.install(
-                    environment.python,
-                    share,
-                    reinstall=[item.name for item in share if item.name in unpacked],
-                    # `clone` quietly makes hard links where the file system cannot clone; `copy` clones where it can.
-                    link_mode=mode if mode in install.LINK_MODES else "copy",
-                    unpack=number == 1,
-                    transport=self.transport() if number == 2 else None,
-                )
+            for share, options in (
+                ([item for item in wheels if item.name in unpacked], {"link_mode": "hardlink", "cache": cache}),
+                ([item for item in wheels if item.name not in unpacked], {"link_mode": self.link_mode()}),
+                (sources, {"link_mode": self.link_mode(), "transport": transport}),
+            ):
+                names = [item.name for item in share if item.name in again]
+                install.install(environment.python, share, reinstall=names, **options)
+                # Before the proof: the second links would be on the files while they are looked at.
+                atomic.remove_tree(cache)
                 self.progress.advance(len(share))
         finally:
             self.progress.end()
+
+    def link_mode(self) -> str:
+        """Return how uv places files from its own cache: not its default, which may share them."""
+        mode = self.workspace.variables.get("UV_LINK_MODE", "")
+        return mode if mode in install.LINK_MODES else "copy"
 
     def transport(self) -> Mapping[str, str] | None:
         """Return how a build may reach its requirements; ``None`` when it may not."""

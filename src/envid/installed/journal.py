@@ -18,6 +18,8 @@ from envid.errors import InvalidEnvironment, UnsafePath
 
 MARKER: Final = ".envid-sync.json"
 SNAPSHOT: Final = ".envid-sync"
+SCRATCH: Final = f"{SNAPSHOT}/unpacked"
+"""Where wheels may be unpacked on the file system of the environment; gone with the journal at the latest."""
 SCHEMA: Final = "envid-sync/1"
 _MAX_MARKER: Final = 512 * 1024 * 1024
 

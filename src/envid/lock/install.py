@@ -83,14 +83,14 @@ def install(
     *,
     reinstall: Iterable[NormalizedName] = (),
     link_mode: str = "copy",
-    unpack: bool = False,
+    cache: Path | None = None,
     transport: Mapping[str, str] | None = None,
 ) -> None:
     """Install exactly ``items`` into the environment of ``python``, leaving all else alone.
 
     Wheels only, but for a ``source``, which uv builds: with ``transport``, the variables by which it may
     reach the indexes, or offline without. ``reinstall`` names distributions that are replaced even if
-    the version is there. ``unpack``: from the wheels, past uv's cache of unpacked ones. Raises InstallFailed.
+    the version is there. ``cache`` is used in place of uv's cache of unpacked wheels. Raises InstallFailed.
     """
     if not items:
         return
@@ -106,9 +106,8 @@ def install(
             argv += ["--no-build", "--no-index"]
         if not sources or transport is None:
             argv.append("--offline")
-        if unpack:
-            # Neither --refresh nor --reinstall makes uv unpack a local wheel again whose file did not change.
-            argv += ["--cache-dir", str(scratch / "cache")]
+        if cache is not None:
+            argv += ["--cache-dir", str(cache)]
         for name in sorted({*reinstall}):
             argv += ["--reinstall-package", name]
         extra = transport if sources else None
