@@ -296,13 +296,15 @@ class _Sync:
         cache = environment.root / journal.SCRATCH
         self.progress.begin("Installing", len(items), "files")
         try:
-            for share, options in (
-                ([item for item in wheels if item.name in unpacked], {"link_mode": "hardlink", "cache": cache}),
-                ([item for item in wheels if item.name not in unpacked], {"link_mode": self.link_mode()}),
-                (sources, {"link_mode": self.link_mode(), "transport": transport}),
+            for share, mode, own in (
+                ([item for item in wheels if item.name in unpacked], "hardlink", cache),
+                ([item for item in wheels if item.name not in unpacked], self.link_mode(), None),
+                (sources, self.link_mode(), None),
             ):
                 names = [item.name for item in share if item.name in again]
-                install.install(environment.python, share, reinstall=names, **options)
+                install.install(
+                    environment.python, share, reinstall=names, link_mode=mode, cache=own, transport=transport
+                )
                 # Before the proof: the second links would be on the files while they are looked at.
                 atomic.remove_tree(cache)
                 self.progress.advance(len(share))
