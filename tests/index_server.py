@@ -186,7 +186,7 @@ def _handler(server: IndexServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
             """Keep the test output clean."""
 
         def do_GET(self) -> None:
@@ -237,7 +237,8 @@ def _handler(server: IndexServer) -> type[BaseHTTPRequestHandler]:
                 files = [self.entry(file) for file in names[name]]
                 body = json.dumps({"meta": {"api-version": "1.1"}, "name": name, "versions": [], "files": files})
                 return self.send(200, body.encode(), JSON_TYPE, {})
-            body = "<!DOCTYPE html><html><body>\n" + "".join(self.anchor(file) for file in names[name]) + "</body></html>"
+            anchors = "".join(self.anchor(file) for file in names[name])
+            body = f"<!DOCTYPE html><html><body>\n{anchors}</body></html>"
             return self.send(200, body.encode(), "text/html; charset=utf-8", {})
 
         def entry(self, file: Path) -> dict[str, object]:

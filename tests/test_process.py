@@ -28,7 +28,7 @@ def test_a_child_sees_only_what_is_passed_on(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_streams_status_and_input_come_through() -> None:
     """The status is returned, not judged; output that is not UTF-8 is replaced, not raised."""
-    code = "import sys; b = sys.stdin.buffer.read(); sys.stdout.buffer.write(b + b'\\xff'); sys.stderr.write('e'); sys.exit(3)"
+    code = "from sys import *; stdout.buffer.write(stdin.buffer.read() + b'\\xff'); stderr.write('e'); exit(3)"
     done = process.run([PYTHON, "-c", code], env=process.environment(), stdin="in")
     assert (done.status, done.stdout, done.stderr) == (3, "in\ufffd", "e")
 

@@ -14,7 +14,8 @@ from envid.store.sidecar import encode
 def remember(argv: list[str], outcome: Outcome, *, stdout: str) -> bool:
     """Keep what was printed for ``argv`` when ``outcome.memory`` allows it; return whether it was kept.
 
-    Only an answer without findings is kept; notes are said once, not again with each repetition. The files are digested again here and must be those
+    Only an answer without findings is kept; notes are said once, not again with each repetition. The files are
+    digested again here and must be those
     that the answer was made from, so that a file changed in between binds no answer to the wrong
     question. A cache that cannot be written costs time and nothing else: no error.
     """

@@ -54,4 +54,4 @@ class WheelContents:
     digest: str = ""
     """Content digest (docs/contents.md): 64 hex digits."""
     notes: tuple[str, ...] = ()
-    """What is odd about the wheel and yet accepted, sorted, such as ``record-hash: PATH`` (docs/contents.md, "Notes")."""
+    """What is odd about the wheel and yet accepted, sorted, such as ``record-hash: PATH`` (docs/contents.md)."""

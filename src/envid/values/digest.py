@@ -58,7 +58,7 @@ def _encode(value: JSONValue, parts: list[str], depth: int) -> None:
         parts.append(str(value))
     elif isinstance(value, Mapping):
         _encode_object(value, parts, depth)
-    elif isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+    elif isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):  # type: ignore[redundant-expr]
         parts.append("[")
         for index, item in enumerate(value):
             if index:
@@ -71,7 +71,7 @@ def _encode(value: JSONValue, parts: list[str], depth: int) -> None:
 
 def _encode_object(value: Mapping[str, JSONValue], parts: list[str], depth: int) -> None:
     for key in value:
-        if not isinstance(key, str) or not key.isascii():
+        if not isinstance(key, str) or not key.isascii():  # type: ignore[redundant-expr]
             raise NotCanonical(f"object key {key!r} is not ASCII text")
     parts.append("{")
     for index, key in enumerate(sorted(value)):
