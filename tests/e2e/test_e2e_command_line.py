@@ -100,6 +100,22 @@ def test_a_reader_that_goes_away_is_no_traceback(project: Project) -> None:
     child.wait()
 
 
+def test_the_schema_names_the_command_whatever_the_options_say(project: Project) -> None:
+    """`--project DIR` before the verb does not become the command of the JSON document, whatever DIR is called."""
+    assert project.run("--project", "/nowhere", "--json", "verify").json["schema"] == "envid/verify/1"
+    assert project.run("--project", "lock", "--json", "key").json["schema"] == "envid/key/1"
+
+
+def test_closed_streams_change_no_status(project: Project) -> None:
+    """With stdout and stderr closed the exit status is what it would be, and there is no crash."""
+    project.given(EMPTY)
+    for redirected, status in ((">&-", 1), ("2>&-", 1), (">&- 2>&-", 1)):
+        line = f"{BIN / 'envid'} lock --check {redirected}"
+        done = subprocess.run(["sh", "-c", line], cwd=project.root, capture_output=True, check=False)
+        assert done.returncode == status
+        assert b"Traceback" not in done.stderr
+
+
 def test_ctrl_c_is_130_and_leaves_nothing(project: Project, tmp_path: Path) -> None:
     """An interrupted lock exits 130 without a traceback, and no lock and no temporary file is left."""
     project.given(EMPTY.replace('">=3.11"', '">=3.11"\ndependencies = ["six"]'))

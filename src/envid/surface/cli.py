@@ -6,6 +6,7 @@ Everything else is loaded late through one table, which is the project's only la
 """
 
 import sys
+from io import StringIO
 
 from envid.app.recall import recall
 
@@ -31,6 +32,9 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status (docs/exit-codes.md)."""
     arguments = sys.argv[1:] if argv is None else argv
+    # `envid ... >&-`: Python has no stream then; what nobody reads is thrown away, the status stays.
+    sys.stdout = sys.stdout or StringIO()
+    sys.stderr = sys.stderr or StringIO()
     try:
         remembered = _still(arguments) if arguments[:1] == ["verify"] else recall(arguments)
         if remembered is None:
@@ -65,6 +69,6 @@ def _cold(arguments: list[str]) -> int:
     except (KeyboardInterrupt, BrokenPipeError):
         raise
     except errors.EnvidError as error:
-        return int(session.complain(error, arguments))
+        return int(session.complain(error, arguments, COMMANDS))
     except Exception as error:  # noqa: BLE001 - the one place where a bug becomes exit 70
-        return int(session.confess(error, arguments, errors.BUG))
+        return int(session.confess(error, arguments, COMMANDS, errors.BUG))

@@ -36,9 +36,9 @@ def page(outcome: Outcome, *, colour: bool) -> str:
 def complain(error: EnvidError) -> None:
     """Print an error and its hint on stderr."""
     colour = _colour(sys.stderr)
-    _write(sys.stderr, f"{_paint('error', 'error', colour)}: {error.message} [{error.slug}]\n")
+    _write(sys.stderr, f"{_paint('error', 'error', colour)}: {_printable(error.message)} [{error.slug}]\n")
     if error.hint:
-        _write(sys.stderr, f"{_paint('hint', 'hint', colour)}: {error.hint}\n")
+        _write(sys.stderr, f"{_paint('hint', 'hint', colour)}: {_printable(error.hint)}\n")
 
 
 def _findings(findings: Iterable[Finding], *, colour: bool) -> Iterable[str]:
@@ -60,12 +60,12 @@ def _findings(findings: Iterable[Finding], *, colour: bool) -> Iterable[str]:
 def _sentence(item: Finding) -> str:
     where = [part for part in (item.subject, item.path) if part]
     lead = ", ".join(part for part in where if part not in item.message)
-    return _printable(f"{lead}: {item.message}" if lead else item.message)
+    return _printable(f"{lead}: {item.message}" if lead else item.message).replace("\n", "\\x0a")
 
 
 def _printable(text: str) -> str:
     # File names come from strangers: an escape sequence must not reach the terminal.
-    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
 
 
 def _colour(stream: TextIO) -> bool:

@@ -46,16 +46,16 @@ def _render(arguments: list[str], outcome: Outcome, json: bool, quiet: bool) -> 
     return int(outcome.exit_code)
 
 
-def complain(error: EnvidError, arguments: list[str]) -> int:
+def complain(error: EnvidError, arguments: list[str], commands: Mapping[str, str]) -> int:
     """Render an expected failure; return its exit code."""
     if "--json" in arguments:
-        sys.stdout.write(wire.failure(error, command=_command(arguments)))
+        sys.stdout.write(wire.failure(error, command=_command(arguments, commands)))
     else:
         console.complain(error)
     return error.exit_code
 
 
-def confess(error: Exception, arguments: list[str], status: int) -> int:
+def confess(error: Exception, arguments: list[str], commands: Mapping[str, str], status: int) -> int:
     """Render a failure that nobody foresaw, with its traceback; return ``status``."""
     import traceback
 
@@ -64,11 +64,13 @@ def confess(error: Exception, arguments: list[str], status: int) -> int:
     if "--json" in arguments:
         bug = EnvidError(message, hint="this is a bug in envid; please report it with the traceback on stderr")
         bug.slug = "bug"
-        sys.stdout.write(wire.failure(bug, command=_command(arguments)))
+        sys.stdout.write(wire.failure(bug, command=_command(arguments, commands)))
     else:
         sys.stderr.write(f"envid: {message}\nhint: this is a bug in envid; please report it with the traceback above\n")
     return status
 
 
-def _command(arguments: list[str]) -> str:
-    return next((argument for argument in arguments if not argument.startswith("-")), "envid")
+def _command(arguments: list[str], commands: Mapping[str, str]) -> str:
+    # The value of an option is no command, even where a directory is called `lock`.
+    words = [word for before, word in zip(["", *arguments], arguments, strict=False) if before != "--project"]
+    return next((word for word in words if word in commands), "envid")
