@@ -201,7 +201,7 @@ def test_two_wheels_with_one_file_are_told_and_pass(tmp_path: Path, monkeypatch:
     (finding,) = [one for one in verify(made.workspace()).findings if one.code.startswith("env.")]
     assert (finding.code, finding.severity) == ("env.clobbered", "info")
     assert finding.path is not None
-    winner = {b"1": "alpha", b"22": "beta"}[(made.root / ".venv" / finding.path).read_bytes()]
+    winner = {b"1": "alpha", b"22": "beta"}[(site(made) / finding.path).read_bytes()]
     assert finding.subject == winner
     (site(made) / "tests" / "conf.py").write_bytes(b"33")
     assert errors(verify(made.workspace())) == {"env.tampered"}

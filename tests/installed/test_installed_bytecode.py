@@ -388,6 +388,47 @@ def test_memory_that_is_not_ours_is_not_believed(tmp_path: Path) -> None:
     assert recall(cache, HERE) == frozenset()
 
 
+@pytest.mark.parametrize("place", [".", "bytecode-v1"])
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_memory_in_a_directory_of_others_is_not_believed(tmp_path: Path, place: str, mode: int) -> None:
+    """Where anybody else may put files, nothing is remembered: the interpreter is asked again."""
+    path = write_module(tmp_path, "mod")
+    py_compile.compile(str(path), doraise=True)
+    cache = tmp_path / "cache"
+    suspect = Suspect(pyc=str(cache_here(path)), source=str(path))
+    judge_many([suspect], python=Path(HERE.executable), interpreter=HERE, cache=cache)
+    assert judge_many([suspect], python=tmp_path / "gone", interpreter=HERE, cache=cache) == ("ok",)
+    (cache / place).chmod(mode)
+    with pytest.raises(InterpreterNotFound):
+        judge_many([suspect], python=tmp_path / "gone", interpreter=HERE, cache=cache)
+
+
+def test_a_link_to_another_memory_is_not_followed(tmp_path: Path) -> None:
+    """A symbolic link in the place of the memory is as none."""
+    remember(tmp_path, HERE, frozenset(), ["1" * 64])
+    kept = next((tmp_path / "bytecode-v1").iterdir())
+    kept.rename(tmp_path / "elsewhere")
+    kept.symlink_to(tmp_path / "elsewhere")
+    assert recall(tmp_path, HERE) == frozenset()
+
+
+def test_a_file_exchanged_while_it_is_judged_is_not_remembered(tmp_path: Path) -> None:
+    """Good bytes put there for the judge alone do not make the bad ones, that are back afterwards, good for ever."""
+    path = write_module(tmp_path, "mod")
+    py_compile.compile(str(path), doraise=True)
+    pyc, cache = cache_here(path), tmp_path / "cache"
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_bytes(pyc.read_bytes())
+    forge(pyc, b"evil = 1")
+    bad.write_bytes(pyc.read_bytes())
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\ncp {good} {pyc}\n{HERE.executable} "$@"\ncp {bad} {pyc}\n')
+    wrapper.chmod(0o755)
+    suspect = Suspect(pyc=str(pyc), source=str(path))
+    assert judge_many([suspect], python=wrapper, interpreter=HERE, cache=cache) == ("ok",)
+    assert judge_many([suspect], python=Path(HERE.executable), interpreter=HERE, cache=cache) == ("forged",)
+
+
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond its limit the memory begins anew; one that cannot be written is no error."""
     monkeypatch.setattr(judged_before, "MAX_ENTRIES", 2)

@@ -59,6 +59,8 @@ class Examined:
         self.files = 0
         self.size = 0
         """Bytes of all files."""
+        self.sites: tuple[str, ...] = ()
+        """The site-packages directories, relative to the environment."""
         self.witness = b""
         """Of the environment as it was found; empty when no later run may rely on it."""
 
@@ -94,7 +96,7 @@ def verify(
                  wheelhouse=wheelhouse, started=started, progress=progress)  # fmt: skip
         if wheelhouse is not None:
             findings += check_wheelhouse(os.path.abspath(wheelhouse), lock)
-    findings += examined.findings
+    findings += [_shown(finding, examined.sites) for finding in examined.findings]
     data: dict[str, JSONValue] = {
         "depth": depth,
         "environment": examined.environment,
@@ -220,6 +222,7 @@ class _Run:
 
     def _run(self) -> None:
         layout = layout_of(self.environment)
+        self.examined.sites = sites(layout)
         config = Path(self.environment.root, "pyvenv.cfg").read_bytes()
         scripts = os.listdir(self.environment.scripts)
         self.examined.findings += check_prefix(self.environment, config, scripts)
@@ -273,7 +276,7 @@ class _Run:
             report = check(
                 self.environment, listings, suspects, surveyed, known.expected, interpreter=self.interpreter,
                 deep=self.depth == "full", known=None if before is None else _names(before), modes=self._modes(),
-                tell=self.progress.advance,
+                tell=self.progress.advance, cache=self.ws.cache,
             )  # fmt: skip
         finally:
             self.progress.end()
@@ -309,6 +312,14 @@ def _content(item: Selected) -> str:
     if item.artifact is not None:
         return item.artifact.sha256
     return repr(item.source)
+
+
+def _shown(finding: Finding, site_packages: Sequence[str]) -> Finding:
+    """Return ``finding`` with its path as people and scripts are told it: within site-packages, relative to that."""
+    for site in site_packages:
+        if finding.path is not None and finding.path.startswith(f"{site}/"):
+            return replace(finding, path=finding.path[len(site) + 1 :])
+    return finding
 
 
 def _ordered(findings: Sequence[Finding]) -> list[Finding]:

@@ -16,7 +16,7 @@ from typing import Final, Literal, cast, get_args
 from envid import process
 from envid.errors import EngineFailed, InterpreterNotFound
 from envid.installed import marshalled
-from envid.installed.judged import evidence, recall, remember
+from envid.installed.judged import evidence, measured, recall, remember
 from envid.values.interpreter import Interpreter
 
 Judgement = Literal["ok", "foreign", "stale", "forged", "orphan"]
@@ -28,6 +28,8 @@ MAGIC: Final = {"3.11": 3495, "3.12": 3531, "3.13": 3571}
 
 BATCH: Final = 200
 """Files for each run of the interpreter."""
+WORTH_SHARING: Final = 100
+"""Fewer files than this are compiled sooner than a second interpreter starts."""
 TIMEOUT: Final = 120.0
 """Seconds for a batch; 200 large modules take about 10."""
 
@@ -93,33 +95,38 @@ def judge_many(
     if interpreter.implementation == "cpython" and interpreter.markers["python_version"] < "3.11":
         raise InterpreterNotFound(f"the bytecode of Python {interpreter.version} cannot be judged", path=str(python))
     if cache is None:
-        return _judge_all(suspects, python)
+        return tuple(answer for answer, _ in _judge_all(suspects, python))
     known = recall(cache, interpreter)
-    found = [evidence(suspect.pyc, suspect.source, interpreter) for suspect in suspects]
-    unknown = [suspect for suspect, proof in zip(suspects, found, strict=True) if proof not in known]
-    fresh = iter(_judge_all(unknown, python))
-    answers: tuple[Judgement, ...] = tuple("ok" if proof in known else next(fresh) for proof in found)
-    good = [proof for proof, answer in zip(found, answers, strict=True) if proof is not None and answer == "ok"]
-    remember(cache, interpreter, known, good)
-    return answers
+    remembered = [measured(suspect.pyc, suspect.source, interpreter) in known for suspect in suspects] if known else []
+    unknown = [one for one, before in zip(suspects, remembered, strict=True) if not before] if known else suspects
+    judged = _judge_all(unknown, python)
+    # What the judge says it has read, not what was read here before: in between, the file may have been exchanged.
+    remember(cache, interpreter, known, {evidence(bound, interpreter) for answer, bound in judged if answer == "ok"})
+    fresh = iter(judged)
+    if not known:
+        return tuple(answer for answer, _ in fresh)
+    return tuple("ok" if before else next(fresh)[0] for before in remembered)
 
 
-def _judge_all(suspects: Sequence[Suspect], python: Path) -> tuple[Judgement, ...]:
+def _judge_all(suspects: Sequence[Suspect], python: Path) -> list[tuple[Judgement, str]]:
+    """Return judgement and binding of each, from as many runs of ``python`` at once as there are processors."""
     if not suspects:
-        return ()
+        return []
     from concurrent.futures import ThreadPoolExecutor
 
-    batches = [suspects[at : at + BATCH] for at in range(0, len(suspects), BATCH)]
-    with ThreadPoolExecutor(max_workers=min(len(batches), os.cpu_count() or 1)) as pool:
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    size = BATCH if len(suspects) < WORTH_SHARING else min(BATCH, -(-len(suspects) // workers))
+    batches = [suspects[at : at + size] for at in range(0, len(suspects), size)]
+    with ThreadPoolExecutor(max_workers=min(len(batches), workers)) as pool:
         answers = pool.map(lambda batch: _judge_batch(batch, python), batches)
-        return tuple(answer for batch in answers for answer in batch)
+        return [answer for batch in answers for answer in batch]
 
 
-def _judge_batch(suspects: Sequence[Suspect], python: Path) -> list[Judgement]:
+def _judge_batch(suspects: Sequence[Suspect], python: Path) -> list[tuple[Judgement, str]]:
     import json
 
     script = Path(__file__).with_name("marshalled.py")
-    answers: list[Judgement] = []
+    answers: list[tuple[Judgement, str]] = []
     while len(answers) < len(suspects):
         rest = suspects[len(answers) :]
         try:
@@ -131,14 +138,15 @@ def _judge_batch(suspects: Sequence[Suspect], python: Path) -> list[Judgement]:
             )
         except EngineFailed:
             if len(rest) == 1:
-                return [*answers, "forged"]
+                return [*answers, ("forged", "")]
             half = len(rest) // 2
             return [*answers, *_judge_batch(rest[:half], python), *_judge_batch(rest[half:], python)]
-        lines = done.stdout.splitlines()
-        if len(lines) > len(rest) or not _KNOWN.issuperset(lines) or (done.status > 0 and not lines):
+        lines = [line.partition(" ") for line in done.stdout.splitlines()]
+        told = {judgement for judgement, _, _ in lines}
+        if len(lines) > len(rest) or not told <= _KNOWN or (done.status > 0 and not lines):
             last = (done.stderr.strip().splitlines() or ["no message"])[-1][:200]
             raise InterpreterNotFound(f"{python} does not answer as a Python does: {last}", path=str(python))
-        answers += cast("list[Judgement]", lines)
+        answers += [(cast(Judgement, judgement), bound) for judgement, _, bound in lines]
         if len(lines) < len(rest):
-            answers.append("forged")
+            answers.append(("forged", ""))
     return answers

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from envid.installed.compiled import Cached, check_compiled, is_cached, source_of
@@ -118,11 +119,13 @@ def check(
     known: Mapping[str, frozenset[str]] | None = None,
     modes: bool = True,
     tell: Callable[[int], None] | None = None,
+    cache: Path | None = None,
 ) -> Report:
     """Prove every file of the walk ``listings``; ``suspects`` limits what is read, ``None`` reads everything.
 
     ``deep`` compares the code of every ``.pyc``. ``known`` holds the names that the index had for each
-    directory. ``modes`` is False on a filesystem that keeps none.
+    directory. ``modes`` is False on a filesystem that keeps none. ``cache`` is envid's cache directory, where
+    good bytecode is remembered.
     """
     layout = expected.layout
     root = str(environment.root)
@@ -158,7 +161,7 @@ def check(
             remaining.append((path, mode, suspicious))
     _claims(report, root, claimed, paths)
     findings = check_compiled(
-        root, compiled, interpreter=interpreter, python=environment.base_executable, deep=deep
+        root, compiled, interpreter=interpreter, python=environment.base_executable, deep=deep, cache=cache
     )
     report.findings += findings
     report.unproven.update(finding.path for finding in findings if finding.path)

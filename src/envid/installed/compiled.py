@@ -14,8 +14,6 @@ from envid.values.finding import Finding
 from envid.values.interpreter import Interpreter
 
 _NAME: Final = re.compile(r"(?P<stem>.+)\.(?P<tag>(cpython|pypy)-?\d+t?)(?P<pytest>-pytest-[\w.+-]+)?(\.opt-\w+)?\.pyc")
-_WORTH_SHARING: Final = 100
-"""Fewer files than this are compiled sooner than a second interpreter starts."""
 _NUMBA: Final = (".nbi", ".nbc")
 
 
@@ -45,12 +43,13 @@ def source_of(path: str) -> str | None:
 
 
 def check_compiled(
-    root: str, cached: Sequence[Cached], *, interpreter: Interpreter, python: Path, deep: bool
-) -> list[Finding]:
+    root: str, cached: Sequence[Cached], *, interpreter: Interpreter, python: Path, deep: bool,
+    cache: Path | None = None,
+) -> list[Finding]:  # fmt: skip
     """Return a finding for each file that Python would load and should not, or that nobody can tell about.
 
     The header alone is judged, and the code when ``deep``, when a file changed that was known, and
-    when Python would not compare it with its source.
+    when Python would not compare it with its source. ``cache`` as in ``bytecode.judge_many``.
     """
     findings: list[Finding] = []
     suspects: list[tuple[Cached, str]] = []
@@ -74,27 +73,10 @@ def check_compiled(
                 findings.append(_forged(one))
     if suspects:
         asked = [Suspect(pyc=f"{root}/{one.path}", source=f"{root}/{one.source}") for one, _ in suspects]
-        verdicts = _judged(asked, python, interpreter)
+        verdicts = judge_many(asked, python=python, interpreter=interpreter, cache=cache)
         judged = zip(suspects, verdicts, strict=True)
         findings += (_forged(one) for (one, _), verdict in judged if verdict in ("forged", "orphan"))
     return findings
-
-
-def _judged(asked: Sequence[Suspect], python: Path, interpreter: Interpreter) -> Sequence[Judgement]:
-    """Return the verdicts in the order of ``asked``, from as many runs of ``python`` as there are processors."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if count < 2 or len(asked) < _WORTH_SHARING:
-        return judge_many(asked, python=python, interpreter=interpreter)
-    from concurrent.futures import ThreadPoolExecutor
-
-    # Every n-th: neighbours are of one package, and packages differ in the size of their modules.
-    shares = [asked[start::count] for start in range(count)]
-    with ThreadPoolExecutor(count) as pool:
-        answers = pool.map(lambda share: judge_many(share, python=python, interpreter=interpreter), shares)
-    verdicts: list[Judgement] = ["ok"] * len(asked)
-    for start, answer in enumerate(answers):
-        verdicts[start::count] = answer
-    return verdicts
 
 
 def _header(root: str, one: Cached, interpreter: Interpreter) -> tuple[Judgement, bool]:

@@ -5,7 +5,7 @@ twice, depending on reference counts in the process that wrote. So the bytes are
 the values, by a reader that builds no object of the file's choosing. ``marshal`` is here to write what
 the source compiles to (``dumps``), never to load. It imports nothing of envid, so that any Python can run it.
 
-As a script: JSON ``[[pyc, source], ...]`` on stdin, one judgement per line on stdout.
+As a script: JSON ``[[pyc, source], ...]`` on stdin, one line ``JUDGEMENT BINDING`` for each on stdout.
 """
 
 from __future__ import annotations
@@ -209,24 +209,40 @@ _READERS: dict[int, Callable[[_Reader, int], int]] = {
 }
 
 
-def judge_files(pyc: str, source: str | None) -> str:
-    """Return the judgement on the file ``pyc``, reading it and its source."""
-    try:
-        with open(pyc, "rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError:
-        return "stale"
-    if len(data) > MAX_BYTES:
-        return "forged"
-    body, mtime = None, 0
+def read(pyc: str, source: str | None) -> tuple[bytes, bytes | None, int]:
+    """Return the bytes of both files and the source's time (whole seconds); raise OSError for ``pyc`` alone."""
+    with open(pyc, "rb") as stream:
+        data = stream.read(MAX_BYTES + 1)
     if source is not None:
         try:
             with open(source, "rb") as stream:
-                mtime = int(os.fstat(stream.fileno()).st_mtime)
-                body = stream.read()
+                return data, stream.read(), int(os.fstat(stream.fileno()).st_mtime)
         except FileNotFoundError:
-            body = None
-    return judgement(data, body, mtime=mtime, name=os.path.basename(pyc), filename=source or pyc)
+            pass
+    return data, None, 0
+
+
+def binding(pyc: bytes, source: bytes | None, *, mtime: int, name: str) -> str:
+    """Return the digest of all that a judgement of one Python was made from: the arguments of ``judgement``."""
+    from hashlib import blake2b
+
+    digest = blake2b(f"{name}\0{mtime}\0{len(pyc)}\0{-1 if source is None else len(source)}\0".encode(), digest_size=32)
+    digest.update(pyc)
+    digest.update(source or b"")
+    return digest.hexdigest()
+
+
+def judge_files(pyc: str, source: str | None) -> str:
+    """Return the judgement on the file ``pyc``, reading it and its source; a blank; the binding of what was read."""
+    name = os.path.basename(pyc)
+    try:
+        data, body, mtime = read(pyc, source)
+    except OSError:
+        return "stale -"
+    bound = binding(data, body, mtime=mtime, name=name)
+    if len(data) > MAX_BYTES:
+        return f"forged {bound}"
+    return f"{judgement(data, body, mtime=mtime, name=name, filename=source or pyc)} {bound}"
 
 
 def main() -> None:
