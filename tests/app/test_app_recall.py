@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -166,7 +167,36 @@ def test_an_edit_of_envid_means_no_answer(project: Keyed, tmp_path: Path, monkey
 
 def test_the_modules_that_decide_exist() -> None:
     """Every module that an installed envid looks at for a change is there."""
-    assert [name for name in hot.DECISIVE if not (PACKAGE / name).is_file()] == []
+    assert [name for name in (*hot.DECISIVE, *hot.VERIFYING) if not (PACKAGE / name).is_file()] == []
+
+
+LOADED = """
+import sys
+from envid.surface.cli import main
+main(["verify"]), main(["verify", "--json"])
+for name, module in sorted(sys.modules.items()):
+    if name.partition(".")[0] == "envid" and not hasattr(module, "__path__"):
+        print("module", name.removeprefix("envid.").replace(".", "/") + ".py")
+"""
+
+
+def test_every_module_that_verifies_is_looked_at(project: Keyed) -> None:
+    """An installed envid looks for a change at exactly the modules that a real `envid verify` loads, no fewer."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], cwd=project.root, capture_output=True, text=True, check=True
+    )  # fmt: skip
+    loaded = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("module ")}
+    assert "installed/check.py" in loaded
+    assert set(hot.VERIFYING) == loaded - set(hot.DECISIVE)
+    assert len(hot.VERIFYING) == len(set(hot.VERIFYING))
+
+
+def test_package_markers_hold_no_code() -> None:
+    """No `__init__.py` has anything but a docstring: none of them needs to be looked at."""
+    for path in PACKAGE.rglob("__init__.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = [node.targets[0] for node in tree.body[1:] if isinstance(node, ast.Assign)]
+        assert len(names) == len(tree.body) - 1, path
 
 
 @pytest.mark.parametrize(
