@@ -199,15 +199,14 @@ def test_damaged_code_is_never_ok(data: st.DataObject) -> None:
             assert marshal.loads(bytes(whole)) == compile(SOURCE, "/x/mod.py", "exec", dont_inherit=True)
 
 
-@pytest.mark.parametrize(("before", "after"), [(b"u\x02", b"a\x02"), (b"\xf5\x02", b"\xe1\x02"), (b"u\x02", b"A\x02")])
-def test_text_of_another_encoding_is_forged(before: bytes, after: bytes) -> None:
+@pytest.mark.parametrize("code", [b"a", b"A"], ids=["ascii", "interned ascii"])
+def test_text_of_another_encoding_is_forged(code: bytes) -> None:
     """Text that is not ASCII, marked as if it were, is another text to Python, and so it is here."""
-    whole = compiled()
-    if before + bytes(3) not in whole:
-        before, after = bytes([before[0] ^ 0x80, before[1]]), bytes([after[0] ^ 0x80, after[1]])
-    forged = whole.replace(before + bytes(3) + "é".encode(), after + bytes(3) + "é".encode())
-    assert forged != whole
-    assert judged(header() + forged) == "forged"
+    forged = bytearray(compiled())
+    at = forged.index(struct.pack("<I", 2) + "é".encode()) - 1
+    # The flag that others refer to it stays: Pythons differ in which texts they intern and refer to.
+    forged[at] = code[0] | forged[at] & 0x80
+    assert judged(header() + bytes(forged)) == "forged"
 
 
 @given(st.binary(max_size=200))
