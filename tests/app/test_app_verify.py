@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,7 @@ from envid.installed.walk import walk
 from envid.store.contents import load
 from envid.values.artifact import Sha256
 from locked import LockedProject
-from wheels import make_wheel, sha256_of
+from wheels import make_wheel, sha256_of, urlsafe, wheel_files
 
 ENTRY = "[console_scripts]\nalpha = alpha:main\n"
 
@@ -205,6 +207,108 @@ def test_two_wheels_with_one_file_are_told_and_pass(tmp_path: Path, monkeypatch:
     assert finding.subject == winner
     (site(made) / "tests" / "conf.py").write_bytes(b"33")
     assert errors(verify(made.workspace())) == {"env.tampered"}
+
+
+SOURCES = {"alpha/__init__.py": b"def main(): ...\n", "alpha/mod.py": b"x = 1\n"}
+PARTS: dict[str, Any] = {
+    "files": SOURCES, "scripts": {"tool.py": b"#!python\nprint(1)\n", "alpha": b"#!python\nold = 1\n"},
+    "data": {"share/alpha/data.py": b"d = 1\n"}, "headers": {"h.py": b"h = 1\n"}, "entry_points": ENTRY,
+}  # fmt: skip
+WRONG = urlsafe(b"something else")
+ROWS: dict[str, Callable[[str], str]] = {
+    "a wrong hash": lambda text: text.replace(urlsafe(b"x = 1\n"), WRONG),
+    "a wrong hash of data": lambda text: text.replace(urlsafe(b"d = 1\n"), WRONG),
+    "a wrong hash of a script": lambda text: text.replace(urlsafe(b"#!python\nprint(1)\n"), WRONG),
+    "no hash": lambda text: text.replace(urlsafe(b"x = 1\n"), ""),
+    "a row too few": lambda text: "".join(row for row in text.splitlines(True) if not row.startswith("alpha/mod.py")),
+    "a row too many": lambda text: f"alpha/gone.py,{WRONG},4\n{text}",
+    "many wrong hashes": lambda text: text + "".join(f"alpha/gone{n}.py,{WRONG},4\n" for n in range(30)),
+    "nothing wrong": lambda text: text,
+}
+
+
+def installed_by_pip(project: LockedProject, wheel: Path) -> None:
+    """Put ``wheel`` into a new .venv by pip, which compiles everything."""
+    root = project.root / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(root)], check=True)
+    command = [sys.executable, "-m", "pip", "--python", str(root / "bin/python"), "install", "-q", "--no-index"]
+    subprocess.run([*command, "--disable-pip-version-check", str(wheel)], check=True)
+
+
+BY_PIP = ("a wrong hash", "a wrong hash of a script", "a row too few", "a row too many")
+"""The others are treated by pip as these are, and each takes it two seconds."""
+
+
+@pytest.mark.parametrize(
+    ("damage", "installer"), [*((damage, "uv") for damage in ROWS), *((damage, "pip") for damage in BY_PIP)]
+)
+def test_a_wheel_with_a_wrong_record_of_its_own_is_no_alarm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str, installer: str
+) -> None:
+    """What the wheel was published with is not held against the installation; an edit still is."""
+    for name in ("project", "served"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    monkeypatch.setattr(statindex, "RACY_NS", 0)
+    made = LockedProject(root=tmp_path / "project", served=tmp_path / "served", cache=tmp_path / "cache")
+    name = "alpha-1.0.dist-info/RECORD"
+    good = wheel_files("alpha", "1.0", **PARTS)[name].decode()
+    wheel = made.wheel("alpha", **PARTS, record_override=ROWS[damage](good).encode())
+    made.lock(wheel)
+    if installer == "uv":
+        sync(made.workspace())
+    else:
+        installed_by_pip(made, wheel)
+    depths: tuple[Depth, ...] = ("full", "default", "default", "quick")
+    for depth in depths:
+        outcome = verify(made.workspace(), depth=depth, wheelhouse=str(made.served))
+        assert said(outcome) == []
+    (site(made) / "alpha" / "mod.py").write_text("x = 2\n")
+    assert errors(verify(made.workspace())) == {"env.tampered"}
+    (site(made) / "alpha" / "mod.py").write_text("x = 1\n")
+    if damage != "many wrong hashes":
+        record = site(made) / name
+        record.write_text(f"{record.read_text()}alpha/evil.py,{WRONG},4\n")
+        assert errors(verify(made.workspace())) == {"env.tampered"}
+
+
+def test_scripts_and_data_compiled_by_pip_are_held_to_their_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip compiles every .py of a wheel, in the scripts directory too: no alarm, unless the code is another."""
+    for name in ("project", "served"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(statindex, "RACY_NS", 0)
+    made = LockedProject(root=tmp_path / "project", served=tmp_path / "served", cache=tmp_path / "cache")
+    wheel = made.wheel("alpha", **PARTS)
+    made.lock(wheel)
+    installed_by_pip(made, wheel)
+    (compiled,) = (made.root / ".venv/bin/__pycache__").glob("tool.*.pyc")
+    assert list((made.root / ".venv/share/alpha/__pycache__").glob("data.*.pyc"))
+    depths: tuple[Depth, ...] = ("quick", "default", "full")
+    for depth in depths:
+        assert said(verify(made.workspace(), depth=depth, wheelhouse=str(made.served))) == []
+    evil = marshal.dumps(compile("evil = 1", "x", "exec"))
+    compiled.write_bytes(compiled.read_bytes()[:16] + evil)
+    for depth in depths[1:]:
+        assert errors(verify(made.workspace(), depth=depth)) == {"env.bytecode"}
+
+
+def test_a_script_that_gave_way_to_a_launcher_is_not_missing(project: LockedProject) -> None:
+    """Proven by a content digest alone, a wheel whose script has the name of an entry point misses no file."""
+    wheel = project.wheel("alpha", **PARTS)
+    shutil.rmtree(project.root / ".venv")
+    project.lock(wheel)
+    sync(project.workspace())
+    contents = load(project.cache, Sha256(sha256_of(wheel)))
+    assert contents is not None
+    row = f'"{contents.sha256}" = "{contents.digest}"\n'
+    project.lock(wheel, extra=f"\n[tool.envid]\nformat = 1\n[tool.envid.contents]\n{row}")
+    shutil.rmtree(project.cache)
+    shutil.rmtree(project.served)
+    depths: tuple[Depth, ...] = ("quick", "default", "full")
+    for depth in depths:
+        assert said(verify(project.workspace(), depth=depth)) == []
 
 
 def test_a_poisoned_cache_is_told_with_its_cure(project: LockedProject, tmp_path: Path) -> None:

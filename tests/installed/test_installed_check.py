@@ -185,6 +185,8 @@ class Columns:
     executable: frozenset[int] = frozenset()
     tails: dict[int, str] = field(default_factory=dict)
     entry_points: tuple[EntryPoint, ...] = ()
+    notes: tuple[str, ...] = ()
+    sha256s: str = ""
 
     @property
     def dist_info(self) -> str:

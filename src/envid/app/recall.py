@@ -29,13 +29,13 @@ VERIFYING = (
     "installed/distributions.py", "installed/entry_points.py", "installed/expected.py", "installed/files.py",
     "installed/hashing.py", "installed/interpreter.py", "installed/judged.py", "installed/launcher.py",
     "installed/listing.py", "installed/marshalled.py", "installed/measuring.py", "installed/prefix.py",
-    "installed/proof.py", "installed/record.py", "installed/statindex.py", "installed/strays.py", "installed/walk.py",
-    "installed/wheel.py", "installed/wheelhouse.py", "installed/witness.py", "lock/canonical.py", "lock/entries.py",
-    "lock/toml.py", "lock/write.py", "process.py", "store/contents.py", "store/sidecar.py", "store/wheels.py",
-    "surface/ci.py", "surface/cli.py", "surface/commands/verify.py", "surface/console.py", "surface/options.py",
-    "surface/session.py", "surface/wire.py", "values/artifact.py", "values/contents.py", "values/finding.py",
-    "values/frozen.py", "values/inputs.py", "values/intent.py", "values/interpreter.py", "values/progress.py",
-    "values/requirement.py",
+    "installed/proof.py", "installed/published.py", "installed/record.py", "installed/statindex.py",
+    "installed/strays.py", "installed/walk.py", "installed/wheel.py", "installed/wheelhouse.py",
+    "installed/witness.py", "lock/canonical.py", "lock/entries.py", "lock/toml.py", "lock/write.py", "process.py",
+    "store/contents.py", "store/sidecar.py", "store/wheels.py", "surface/ci.py", "surface/cli.py",
+    "surface/commands/verify.py", "surface/console.py", "surface/options.py", "surface/session.py", "surface/wire.py",
+    "values/artifact.py", "values/contents.py", "values/finding.py", "values/frozen.py", "values/inputs.py",
+    "values/intent.py", "values/interpreter.py", "values/progress.py", "values/requirement.py",
 )  # fmt: skip
 """Every other module that `envid verify` loads; it alone pays for looking at them."""
 _MAX_INPUT = 64 * 1024 * 1024

@@ -208,7 +208,7 @@ def _records(
         changed: set[str] | None = None if suspects is None else suspects.get(place.info, set())
         # A file that is gone has no metadata to differ.
         if changed is None or "RECORD" in changed or f"{place.info}/RECORD" not in paths:
-            finding = check_record(place, owner.digest, points.get(owner.name, ()))
+            finding = check_record(place, owner.digest, points.get(owner.name, ()), owner.corrections)
             if finding is not None:
                 report.findings.append(finding)
                 report.unproven.add(f"{place.info}/RECORD")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from envid.installed.published import corrections
 from envid.values.contents import EntryPoint, Scheme
 
 UNKNOWN_SIZE: Final = -1
@@ -40,6 +41,10 @@ class Rows(Protocol):
     def tails(self) -> Mapping[int, str]: ...
     @property
     def entry_points(self) -> tuple[EntryPoint, ...]: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    @property
+    def sha256s(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,8 @@ class Owner:
     """First row."""
     end: int
     """Behind the last row."""
+    corrections: Mapping[str, str] | None
+    """Where the wheel's own RECORD is wrong (``published.corrections``)."""
 
 
 class Expected:
@@ -89,7 +96,7 @@ class Expected:
         self.executable: set[int] = set()
         """Rows of files that an installer makes executable."""
         self.any_mode: set[int] = set()
-        """Rows whose executable bit in the wheel is not known."""
+        """Rows that may be executable or not: of unknown wheels, and scripts that installers disagree about."""
         self.tails: dict[int, str] = {}
         """Row of each ``#!python`` script, with the BLAKE3 of all after its first line."""
         self.owners: list[Owner] = []
@@ -113,10 +120,11 @@ class Expected:
         self.digests += rows.blake3
         self.sizes += rows.sizes
         self.executable.update(base + row for row in rows.executable)
-        self.executable |= scripts
+        # uv makes every script executable, pip those alone that are so in the archive.
+        self.any_mode |= scripts - self.executable
         self.tails.update((base + row, tail) for row, tail in rows.tails.items())
         self._place(paths, base)
-        self._own(rows.name, rows.version, rows.dist_info, rows.digest, base, rows.entry_points)
+        self._own(rows.name, rows.version, rows.dist_info, rows.digest, base, rows.entry_points, corrections(rows))
 
     def add_proven(
         self,
@@ -143,7 +151,7 @@ class Expected:
             if path in tails:
                 self.tails[row] = tails[path]
         self._place([path for path, _, _ in files], base)
-        self._own(name, version, dist_info, digest, base, tuple(entry_points))
+        self._own(name, version, dist_info, digest, base, tuple(entry_points), {})
 
     def _place(self, paths: Sequence[str], base: int) -> None:
         before = len(self.rows)
@@ -156,14 +164,18 @@ class Expected:
         self.rows.update(fresh)
 
     def _own(
-        self, name: str, version: str, dist_info: str, digest: str, base: int, entry_points: Sequence[EntryPoint]
-    ) -> None:
+        self, name: str, version: str, dist_info: str, digest: str, base: int, entry_points: Sequence[EntryPoint],
+        right: Mapping[str, str] | None,
+    ) -> None:  # fmt: skip
         where = self.layout.purelib
         info = f"{where}/{dist_info}"
         if f"{info}/METADATA" not in self.rows:
             info = f"{self.layout.platlib}/{dist_info}"
         self.owners.append(
-            Owner(name=name, version=version, dist_info=info, digest=digest, start=base, end=len(self.digests))
+            Owner(
+                name=name, version=version, dist_info=info, digest=digest, start=base, end=len(self.digests),
+                corrections=right,
+            )
         )
         for entry in entry_points:
             self.launchers.setdefault(f"{self.layout.scripts}/{entry.script}", []).append((name, entry))

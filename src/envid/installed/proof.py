@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from envid.errors import InvalidRecord, InvalidWheel, TooLarge, UnsafePath
@@ -17,6 +17,7 @@ from envid.installed.record import (
     content_digest_from_record,
     is_installers,
     is_launcher,
+    is_left_out,
     parse_record,
 )
 from envid.values.contents import EntryPoint
@@ -69,13 +70,17 @@ def rows_of(place: Place, data: bytes | None) -> tuple[RecordRow, ...] | Finding
         return _broken(place, "env.tampered", error.message)
 
 
-def digest_of(place: Place, rows: Sequence[RecordRow], entry_points: Sequence[EntryPoint]) -> str | None:
+def digest_of(
+    place: Place, rows: Sequence[RecordRow], entry_points: Sequence[EntryPoint],
+    corrections: Mapping[str, str] | None = None,
+) -> str | None:  # fmt: skip
     """Return the content digest that ``rows`` imply, given the wheel's entry points; ``None`` when they imply none."""
     launchers = frozenset(entry.script for entry in entry_points)
     try:
         return content_digest_from_record(
-            rows, site_packages=place.site, name=place.name, launchers=launchers, script_tail=_tails(place)
-        )
+            rows, site_packages=place.site, name=place.name, launchers=launchers, script_tail=_tails(place),
+            corrections=corrections,
+        )  # fmt: skip
     except UnsafePath:
         return None
 
@@ -85,12 +90,21 @@ def _tails(place: Place) -> Callable[[str], str | None]:
     return lambda script: script_tail_digest(f"{scripts}/{script}", place.pythons)
 
 
-def check_record(place: Place, digest: str, entry_points: Sequence[EntryPoint]) -> Finding | None:
-    """Return the finding when the installed RECORD is not that of the wheel whose content digest is ``digest``."""
-    rows = rows_of(place, place.read("RECORD"))
+def check_record(
+    place: Place, digest: str, entry_points: Sequence[EntryPoint], corrections: Mapping[str, str] | None
+) -> Finding | None:
+    """Return the finding when the installed RECORD is not that of the wheel whose content digest is ``digest``.
+
+    ``corrections`` tell where the wheel's own RECORD is wrong; ``None`` that it is beyond comparison, and
+    only has to be there: its files are held to the wheel, as all are.
+    """
+    data = place.read("RECORD")
+    if data is not None and corrections is None:
+        return None
+    rows = rows_of(place, data)
     if isinstance(rows, Finding):
         return rows
-    if digest_of(place, rows, entry_points) == digest:
+    if digest_of(place, rows, entry_points, corrections) == digest:
         return None
     return _broken(place, "env.tampered", "RECORD does not describe the locked wheel")
 
@@ -119,7 +133,7 @@ def prove(place: Place, digest: str) -> Proven | None:
     scripts = f"{place.layout.scripts}/"
     for row in rows:
         path = absolute(row.path, place.site)
-        if is_installers(row.path):
+        if is_installers(row.path) or is_left_out(row.path, launchers, name=place.name):
             continue
         if path.startswith(scripts):
             script = path[len(scripts) :]

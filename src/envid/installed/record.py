@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from envid.errors import InvalidRecord, TooLarge
@@ -167,6 +167,15 @@ def shadowed(script: str) -> str:
     return script
 
 
+def is_left_out(path: str, launchers: Collection[str], *, name: str) -> bool:
+    """Tell whether ``path``, relative to site-packages, is a wheel's script that gave way to a launcher.
+
+    uv and pip leave its row as the wheel had it, and the file out.
+    """
+    script = _NOT_INSTALLED.fullmatch(path)
+    return script is not None and is_launcher(shadowed(script[1]), launchers, name=name)
+
+
 def normalized(name: str) -> str:
     """Return ``name`` in the normal form of PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -209,16 +218,19 @@ def content_digest_from_record(
     name: str,
     launchers: Collection[str],
     script_tail: Callable[[str], str | None],
+    corrections: Mapping[str, str] | None = None,
 ) -> str | None:
     """Return the content digest of the wheel that ``rows`` were installed from (docs/contents.md).
 
     ``site_packages`` is POSIX, relative to the environment (``lib/python3.12/site-packages``);
     ``name`` in the normal form of PEP 503; ``launchers`` the script names of the entry points;
     ``script_tail(name)`` answers for a file in the scripts directory with the BLAKE3 of all after
-    its shebang when that is one an installer wrote, else ``None``. ``None`` when a row that counts
-    has no sha256. Raises UnsafePath for a row outside the environment.
+    its shebang when that is one an installer wrote, else ``None``. ``corrections`` are forms by place where
+    the wheel's own RECORD is wrong (``published``). ``None`` when a row that counts has no sha256.
+    Raises UnsafePath for a row outside the environment.
     """
     lines: list[str] = []
+    right = dict(corrections or {})
     base = site_packages.split("/")
     for path, sha256, _ in rows:
         place = place_in_prefix(_in_prefix(path, base), name=name) if path[:3] == "../" else "lib/" + path
@@ -227,19 +239,23 @@ def content_digest_from_record(
         if path[-4:] == ".pyc" and is_bytecode(path):
             continue
         if place.startswith("lib/"):
-            if ".dist-info/" in path or ".data/scripts/" in path:
-                script = _NOT_INSTALLED.fullmatch(path)
-                # The row of a script that gave way to a launcher stays as the wheel had it, in uv and in pip.
-                if is_installers(place[4:]) or (script and is_launcher(shadowed(script[1]), launchers, name=name)):
-                    continue
+            if (".dist-info/" in path and is_installers(place[4:])) or (
+                ".data/scripts/" in path and is_left_out(path, launchers, name=name)
+            ):
+                continue
         elif place.startswith("bin/"):
             if is_launcher(place[4:], launchers, name=name):
                 continue
             tail = script_tail(place[4:])
             form = f"script:{tail}" if tail else form
+        if right and place in right:
+            form = right.pop(place)
+            if not form:
+                continue
         if form == "sha256:":
             return None
         lines.append(f"{place}\0{form}\n")
+    lines += [f"{place}\0{form}\n" for place, form in right.items() if form and not is_bytecode(place)]
     return digest_lines(lines)
 
 

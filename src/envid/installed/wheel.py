@@ -251,7 +251,7 @@ class _Reader:
             row = rows.get(source)
             if row is None:
                 self.note("record-missing", source)
-            elif row.sha256 and row.sha256 != entry.sha256:
+            elif row.sha256 != entry.sha256:
                 self.note("record-hash", source)
         for extra in rows.keys() - {member.path for member in self.archive.members}:
             self.note("record-extra", extra)
