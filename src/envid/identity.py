@@ -48,12 +48,12 @@ Kind = Literal["added", "removed", "version", "artifact", "rehashed", "changed"]
 _FREE_TEXT: Final = frozenset({"local", "build", "prefix", "generator", "facts", "salt"})
 """Components with text that no grammar keeps from holding a credential."""
 
-_LAYER: Final = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?")
+_LAYER: Final = r"[a-z0-9](?:[a-z0-9_-]{0,30}[a-z0-9])?"
 _PARTS: Final = {
     # With the layer's 32 together at most 65 characters, so that no key begins another: docs/identity.md, "Key".
-    "os": re.compile(r"[a-z0-9_]{1,8}"),
-    "architecture": re.compile(r"[a-z0-9_]{1,12}"),
-    "Python tag": re.compile(r"[a-z0-9_]{1,10}"),
+    "os": r"[a-z0-9_]{1,8}",
+    "architecture": r"[a-z0-9_]{1,12}",
+    "Python tag": r"[a-z0-9_]{1,10}",
 }
 
 
@@ -111,7 +111,7 @@ def components_of(layer: str, declared: Mapping[str, tuple[str, ...]] | None = N
             f"there is no layer `{ascii(layer[:80])[1:-1]}`",
             hint=f"the nearest is `{near}`; declared and known are: {', '.join(known)}",
         )
-    if not _LAYER.fullmatch(layer):
+    if not re.fullmatch(_LAYER, layer):
         raise ConfigError(
             f"[tool.envid.layers.{layer}]: not the name of a layer",
             hint="at most 32 lower-case letters, digits, - and _",
@@ -163,7 +163,7 @@ def parse_document(data: bytes) -> Identity:
     if len(value) != 3 or not isinstance(layer, str) or not isinstance(components, Mapping):
         raise NotCanonical("an identity document has a schema, a layer and components, and nothing else")
     names = tuple(component for component in COMPONENTS if component in components)
-    if not _LAYER.fullmatch(layer) or len(names) != len(components) or names != LAYERS.get(layer, names or None):
+    if not re.fullmatch(_LAYER, layer) or len(names) != len(components) or names != LAYERS.get(layer, names or None):
         raise NotCanonical(f"these are not the components of the layer {layer}")
     return Identity(layer=layer, components={name: components[name] for name in names})
 
@@ -184,7 +184,7 @@ def key(identity: Identity) -> str:
 def ci_key(identity: Identity, os: str, arch: str, pytag: str) -> str:
     """Return ``envid1-LAYER-OS-ARCH-PYTAG-DIGEST``, for caches that are listed by name; raise IdentityUnknown."""
     for (what, grammar), text in zip(_PARTS.items(), (os, arch, pytag), strict=True):
-        if not grammar.fullmatch(text):
+        if not re.fullmatch(grammar, text):
             raise IdentityUnknown(f"`{ascii(text[:80])[1:-1]}` is not the {what} of a key")
     return f"{PREFIX}-{identity.layer}-{os}-{arch}-{pytag}-{digest(identity)}"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
 from envid.values.artifact import Artifact, NormalizedName, Resolution, Selected, Sha256
-from envid.values.target import Target, parse_target, tag_ranks
+from envid.values.target import Target, parse_target, tags
 from envid.values.wheel_tags import (
     best_wheel,
     is_pure,
@@ -145,9 +145,9 @@ def test_versions_are_compared_by_meaning(one: str, other: str, same: bool) -> N
 @pytest.mark.parametrize("target", [LINUX, MAC, WINDOWS], ids=lambda target: target.name)
 def test_the_rank_is_the_best_of_the_tags(filename: str, target: Target) -> None:
     """A wheel's rank is the lowest position among the target's tags of any tag it has."""
-    ranks = tag_ranks(target)
-    _, _, _, tags = parse_wheel_filename(filename)
-    assert rank(filename, target) == min((ranks[str(tag)] for tag in tags if str(tag) in ranks), default=None)
+    ranks = {tag: position for position, tag in enumerate(tags(target))}
+    _, _, _, carried = parse_wheel_filename(filename)
+    assert rank(filename, target) == min((ranks[str(tag)] for tag in carried if str(tag) in ranks), default=None)
 
 
 def test_the_best_wheel_is_by_tag_then_build_then_name() -> None:

@@ -11,8 +11,7 @@ from envid.lock.entries import Table, distribution, shown
 from envid.lock.reader import Row, scan
 from envid.lock.toml import too_deep
 from envid.values.artifact import Lock, LockedDistribution
-from envid.values.marker import parse_marker, satisfies
-from envid.values.target import parse_target
+from envid.values.marker import check_specifiers, parse_marker
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """A lock beyond this is refused unread; 400 distributions with every artifact take about 2 MB."""
@@ -23,7 +22,6 @@ FORMAT: Final = 1
 _OURS: Final = rb"(?m)^<{7}(?: |\r?$)"
 _THEIRS: Final = rb"(?m)^>{7}(?: |\r?$)"
 _VERSION: Final = r"1(?:\.[0-9]{1,4})?"
-_ANY_TARGET: Final = parse_target("cp312-win_amd64")
 
 
 def read(data: bytes, *, path: str) -> Lock:
@@ -127,7 +125,7 @@ def _lock(document: Table, distributions: tuple[LockedDistribution, ...], path: 
     environments = _strings(document, "environments", path)
     try:
         if requires_python is not None:
-            satisfies(requires_python, _ANY_TARGET)
+            check_specifiers(requires_python)
         for marker in environments:
             parse_marker(marker)
     except InvalidLock as error:

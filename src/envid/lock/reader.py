@@ -8,13 +8,14 @@ or gives what tomllib would have given (a test mutates real locks to hold it to 
 from __future__ import annotations
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from envid.errors import InvalidLock
-from envid.values.artifact import Artifact, LockedDistribution, NormalizedName, Sha256
-from envid.values.marker import parse_marker, satisfies
-from envid.values.target import Target, parse_target
-from envid.values.wheel_tags import best_wheel, rank, rank_of_set, sdist_belongs, set_ranks, wheel_belongs
+from envid.values.artifact import Artifact, ArtifactKind, LockedDistribution, NormalizedName, Sha256
+from envid.values.frozen import dataclass
+from envid.values.marker import check_specifiers, parse_marker
+from envid.values.target import Target
+from envid.values.wheel_tags import best_wheel, rank_of_set, sdist_belongs, set_ranks, wheel_belongs
 
 _TEXT: Final = r'[^"\\\x00-\x1f\x7f]+'
 _HEAD: Final = re.compile(
@@ -23,37 +24,35 @@ _HEAD: Final = re.compile(
     rf'(?:requires-python = "({_TEXT})"\n)?'
     r'created-by = "envid"\n'
 )
-_SEGMENT: Final = r"[A-Za-z0-9_+!~-][A-Za-z0-9._+!~-]*"
-_SET: Final = r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+){0,9}"
-_WHEEL_NAME: Final = rf"([A-Za-z0-9._]+-[A-Za-z0-9._+!]+(?:-[0-9][A-Za-z0-9._]*)?)-({_SET}-{_SET}-{_SET})\.whl"
-_URL: Final = r"https?://[A-Za-z0-9.:-]+/(?:[A-Za-z0-9._~%+!/-]*/)?"
-_END: Final = r'(?:size = (0|[1-9][0-9]{0,14}), )?hashes = \{ sha256 = "([0-9a-f]{64})" \} \}'
-_WHEEL: Final = re.compile(
-    rf'^    \{{ (?:name = "({_SEGMENT})", url = "({_URL}[A-Za-z0-9._~%+!-]+)", '
-    rf'|(url|path) = "({_URL}|(?:{_SEGMENT}/)*){_WHEEL_NAME}", )'
-    rf"{_END},\n",
-    re.MULTILINE,
-)
-_SDIST: Final = rf'sdist = \{{ (?:url = "({_URL}({_SEGMENT}))"|path = "((?:{_SEGMENT}/)*({_SEGMENT}))"), {_END}\n'
 _ENTRY: Final = re.compile(
     r'\n\[\[packages\]\]\nname = "([a-z0-9]+(?:-[a-z0-9]+)*)"\n'
     r'(?:version = "([0-9A-Za-z.!+_-]{1,128})"\n)?'
     rf'(?:marker = "({_TEXT})"\n)?'
     rf'(?:requires-python = "({_TEXT})"\n)?'
-    rf'(?:index = "({_URL}[A-Za-z0-9._~%+!-]*)"\n)?'
-    rf"(?:{_SDIST})?"
+    rf'(?:index = "({_TEXT})"\n)?'
+    r"(?:sdist = (\{[^\n]*)\n)?"
     r"(?:wheels = \[\n((?:    \{[^\n]*\n)+)\]\n)?"
 )
+_SEGMENT: Final = r"[A-Za-z0-9_+!~-][A-Za-z0-9._+!~-]*"
+_URL: Final = r"https?://[A-Za-z0-9.:-]+/(?:[A-Za-z0-9._~%+!/-]*/)?"
+_END: Final = r'(?:size = (?:0|[1-9][0-9]{0,14}), )?hashes = \{ sha256 = "[0-9a-f]{64}" \} \}'
+# The first group of a line is the file name. What a line captures beside it would cost more than finding it does.
+_WHEEL: Final = re.compile(
+    rf'^    \{{ (?:url = "{_URL}|path = "(?:{_SEGMENT}/)*)([A-Za-z0-9._+!-]{{1,251}}\.whl)", {_END},\n', re.MULTILINE
+)
+# Text: one lock in ten has any of these.
+_NAMED_WHEEL: Final = rf'    \{{ name = "({_SEGMENT})", url = "{_URL}[A-Za-z0-9._~%+!-]+", {_END},\n'
+_SDIST: Final = rf'\{{ (?:url = "{_URL}|path = "(?:{_SEGMENT}/)*)({_SEGMENT})", {_END}'
+_INDEX: Final = rf"{_URL}[A-Za-z0-9._~%+!-]*"
+_SET: Final = r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+){0,9}"
+_TAIL: Final = re.compile(rf"(?:[0-9][A-Za-z0-9._]*-)?{_SET}-{_SET}-{_SET}\.whl")
 _CONTENTS: Final = "\n[tool.envid.contents]\n"
-_CONTENT: Final = re.compile(r'^([0-9a-f]{64}) = "([0-9a-f]{64})"\n', re.MULTILINE)
-_ANY_TARGET: Final = parse_target("cp312-win_amd64")
-
-Pieces = tuple[str, str, str, str, str, str, str, str]
-"""Of a wheel's line: name and URL if a name is given, else ``url`` or ``path``, directory, stem, tags; size, sha256."""
+_CONTENT: Final = r'(?m)^([0-9a-f]{64}) = "([0-9a-f]{64})"\n'
 
 
-class Row(NamedTuple):
-    """One entry, with its wheels still in pieces: a target takes one wheel in ten, and building the rest costs most."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One entry, with its wheels still in lines: a target takes one wheel in ten, and building the rest costs most."""
 
     name: NormalizedName
     version: str | None
@@ -61,53 +60,49 @@ class Row(NamedTuple):
     requires_python: str | None
     index_url: str | None
     sdist: Artifact | None
-    pieces: list[Pieces]
-
-    def filename(self, pieces: Pieces) -> str:
-        return pieces[0] or f"{pieces[4]}-{pieces[5]}.whl"
-
-    def wheel(self, pieces: Pieces) -> Artifact:
-        """Return the wheel that one of ``pieces`` describes."""
-        given, named_url, where, place, _, _, size, digest = pieces
-        filename = self.filename(pieces)
-        address = named_url if given else place + filename
-        return Artifact(
-            kind="wheel", filename=filename, sha256=Sha256(digest), size=int(size) if size else None,
-            url=None if where == "path" else address, path=address if where == "path" else None,
-        )  # fmt: skip
+    lines: str
+    """Of the wheels."""
+    tails: list[str]
+    """What follows name and version in the file name of each: ``cp312-cp312-win_amd64.whl``."""
 
     def distribution(self) -> LockedDistribution:
         """Return the whole entry."""
         return LockedDistribution(
             name=self.name, version=self.version, marker=self.marker, requires_python=self.requires_python,
-            index=self.index_url, wheels=tuple(map(self.wheel, self.pieces)), sdist=self.sdist,
+            index=self.index_url, wheels=tuple(map(_artifact, self.lines.splitlines())), sdist=self.sdist,
         )  # fmt: skip
 
     def best(self, target: Target) -> Artifact | None:
         """Return the wheel that ``best_wheel`` gives."""
-        if not self.pieces:
-            return None
         # The memory is used directly: hashing the target for each of thousands of wheels would cost more than the rest.
         known, ranks = set_ranks(target)
-        ranked = []
-        for pieces in self.pieces:
-            text = pieces[5]
-            if pieces[0]:
-                position = rank(pieces[0], target)
-            elif text in known:
-                position = known[text]
-            else:
-                position = known[text] = rank_of_set(text, ranks)
-            if position is not None:
-                ranked.append((position, pieces))
-        if not ranked:
+        positions = []
+        for tail in self.tails:
+            if tail not in known:
+                known[tail] = rank_of_set("-".join(tail[:-4].rsplit("-", 3)[-3:]), ranks)
+            positions.append(known[tail])
+        first = min((position for position in positions if position is not None), default=None)
+        if first is None:
             return None
-        first = min(position for position, _ in ranked)
-        equal = {self.filename(pieces): pieces for position, pieces in ranked if position == first}
+        lines = self.lines.splitlines()
+        equal = [_artifact(lines[at]) for at, position in enumerate(positions) if position == first]
         if len(equal) == 1:
-            return self.wheel(next(iter(equal.values())))
-        best = best_wheel(list(equal), target)
-        return None if best is None else self.wheel(equal[best])
+            return equal[0]
+        best = best_wheel([wheel.filename for wheel in equal], target)
+        return next(wheel for wheel in equal if wheel.filename == best)
+
+
+def _artifact(line: str, kind: ArtifactKind = "wheel") -> Artifact:
+    """Return the file that a line describes, which one of the patterns has matched: no value holds a quotation mark."""
+    *before, size, digest, _ = line.split('"')
+    address = before[-1]
+    filename = before[1] if len(before) == 4 else address.rpartition("/")[2]
+    remote = not before[0].endswith("path = ")
+    number = size.partition("size = ")[2].partition(",")[0]
+    return Artifact(
+        kind=kind, filename=filename, sha256=Sha256(digest), size=int(number) if number else None,
+        url=address if remote else None, path=None if remote else address,
+    )  # fmt: skip
 
 
 def scan(data: bytes) -> tuple[dict[str, Any], list[Row]] | None:
@@ -136,57 +131,70 @@ def scan(data: bytes) -> tuple[dict[str, Any], list[Row]] | None:
 
 def _rows(text: str, position: int) -> tuple[list[Row], int] | None:
     rows = []
+    sound: set[str] = set()
     while (match := _ENTRY.match(text, position)) is not None:
-        row = _row(match)
+        row = _row(match, sound)
         if row is None:
             return None
         rows.append(row)
         position = match.end()
-    if not rows or len({row[:3] for row in rows}) != len(rows):
+    if not rows or len({(row.name, row.version, row.marker) for row in rows}) != len(rows):
         return None
     return rows, position
 
 
-def _row(match: re.Match[str]) -> Row | None:
-    name, version, marker, requires_python, index, url, last_url, path, last_path, size, digest, block = match.groups()
+def _row(match: re.Match[str], sound: set[str]) -> Row | None:
+    name, version, marker, requires_python, index, source, lines = match.groups()
     try:
         if marker is not None:
             parse_marker(marker)
         if requires_python is not None:
-            satisfies(requires_python, _ANY_TARGET)
+            check_specifiers(requires_python)
     except InvalidLock:
         # It is refused, but by the slow reader, which knows how to say where.
         return None
-    sdist = None
-    if digest is not None:
-        filename = last_url or last_path
-        if filename != f"{name.replace('-', '_')}-{version}.tar.gz" and not sdist_belongs(filename, name, version):
-            return None
-        bytes_ = None if size is None else int(size)
-        sdist = Artifact(kind="sdist", filename=filename, sha256=Sha256(digest), size=bytes_, url=url, path=path)
-    pieces = [] if block is None else _pieces(block, name, version)
-    if pieces is None or (not pieces and sdist is None):
+    if index is not None and not re.fullmatch(_INDEX, index):
         return None
-    return Row(NormalizedName(name), version, marker, requires_python, index, sdist, pieces)
-
-
-def _pieces(block: str, name: str, version: str | None) -> list[Pieces] | None:
-    found: list[Pieces] = _WHEEL.findall(block)
-    names = set()
-    # Nearly every wheel has this stem, spelled just so; looking at each name would cost more than all the rest.
-    stems = {f"{name.replace('-', '_')}-{version}"}
-    for given, _, where, place, stem, tags, _, _ in found:
-        filename = given or f"{stem}-{tags}.whl"
-        if given or stem not in stems:
-            if not wheel_belongs(filename, name, version):
-                return None
-            stems.add(stem)
-        # Only a URL has a colon: no `url = "http/..."`, no `path = "https://..."`.
-        if not given and (where == "url") is not (":" in place):
+    sdist = None
+    if source is not None:
+        found = re.fullmatch(_SDIST, source)
+        if found is None or not sdist_belongs(found[1], name, version):
             return None
-        names.add(filename)
-    # Every line must have matched, and no two of them the same file.
-    return found if len(names) == len(found) == block.count("\n") else None
+        sdist = _artifact(source, "sdist")
+    tails = [] if lines is None else _tails(lines, name, version, sound)
+    if tails is None or (not tails and sdist is None):
+        return None
+    return Row(
+        name=NormalizedName(name), version=version, marker=marker, requires_python=requires_python, index_url=index,
+        sdist=sdist, lines=lines or "", tails=tails,
+    )  # fmt: skip
+
+
+def _tails(lines: str, name: str, version: str | None, sound: set[str]) -> list[str] | None:
+    """Return the tail of each line; None unless all are wheels of that distribution. ``sound``: tails seen to be some.
+
+    Nearly every wheel has the name and version of its entry, spelled just so; splitting each name would cost
+    more than all the rest.
+    """
+    filenames: list[str] = _WHEEL.findall(lines)
+    count = lines.count("\n")
+    if len(filenames) != count:
+        found = [_WHEEL.match(line) or re.match(_NAMED_WHEEL, line) for line in lines.splitlines(keepends=True)]
+        filenames = [line[1] for line in found if line is not None]
+    head = f"{name.replace('-', '_')}-{version}-"
+    tails = [filename[len(head) :] for filename in filenames if filename.startswith(head)]
+    if len(tails) != count:
+        if len(filenames) != count or not all(wheel_belongs(filename, name, version) for filename in filenames):
+            return None
+        tails = [filename.split("-", 2)[2] for filename in filenames]
+    # No two of them the same file.
+    if len({*filenames}) != count:
+        return None
+    for tail in {*tails} - sound:
+        if not _TAIL.fullmatch(tail):
+            return None
+        sound.add(tail)
+    return tails
 
 
 def _tail(text: str) -> dict[str, Any] | None:
@@ -197,7 +205,7 @@ def _tail(text: str) -> dict[str, Any] | None:
     contents: dict[str, str] | None = None
     if at >= 0:
         block = text[at + len(_CONTENTS) :]
-        pairs = _CONTENT.findall(block)
+        pairs = re.findall(_CONTENT, block)
         contents = dict(pairs)
         if len(contents) != block.count("\n") or len(pairs) * 134 != len(block):
             return None

@@ -22,10 +22,10 @@ _TRAILING_ZEROS: Final = re.compile(r"(?:\.0)+(?=$|a|b|rc|\.post|\.dev)")
 _SEPARATORS: Final = re.compile(r"[-_.]+")
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _RELEASE: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _WORD: Final = re.compile(r"[a-z0-9_]+")
 # Compiled when a text first needs them, which in most projects none does.
+_COMMIT: Final = r"[0-9a-f]{40}(?:[0-9a-f]{24})?"
 _USERINFO: Final = r"(?i)[a-z][a-z0-9+.-]*://[^/?#@\s]*@"
 _CALLED_SO: Final = (
     r"(?:^|-)(?:api-?key|auth|credentials?|pass(?:wd|word|phrase)|private-?key|pwd|secrets?|tokens?)(?:$|-)"
@@ -156,7 +156,7 @@ def local(rows: Iterable[tuple[str, str, str, str]]) -> JSONValue:
     result: dict[str, list[JSONValue]] = {}
     for raw, kind, digest, subdirectory in rows:
         name = normal_name(raw)
-        if kind not in SOURCE_KINDS or not (_COMMIT if kind == "vcs" else _HEX).fullmatch(digest):
+        if kind not in SOURCE_KINDS or not re.fullmatch(_COMMIT if kind == "vcs" else _HEX, digest):
             raise IdentityUnknown(f"the content of the source of {name} is not known", package=name)
         if name in result:
             raise IdentityUnknown(f"{name} was selected twice", package=name)
@@ -172,7 +172,7 @@ def build(*, sources: Iterable[tuple[str, str, str]], compiler: str | None) -> J
     """
     rows = sorted([normal_name(name), kind, digest] for name, kind, digest in sources)
     for name, kind, digest in rows:
-        if kind not in (*FILE_KINDS, *SOURCE_KINDS) or not (_HEX.fullmatch(digest) or _COMMIT.fullmatch(digest)):
+        if kind not in (*FILE_KINDS, *SOURCE_KINDS) or not (_HEX.fullmatch(digest) or re.fullmatch(_COMMIT, digest)):
             raise IdentityUnknown(f"what {name} is built from is not known", package=name)
     if not rows:
         return None

@@ -1,21 +1,22 @@
-"""``dataclass(frozen=True, slots=True, kw_only=True)``, made in a tenth of the time.
+"""``dataclass(frozen=True, slots=True, kw_only=True)`` without a compiler.
 
 Python's own compiles six functions for each class, one by one, and imports ``inspect``: for the thirty
-classes that a first ``envid key`` loads, that takes longer than reading the lock. This one compiles one
-text for each class, when its first value is made. ``dataclasses.replace``, ``fields``, ``asdict`` and
-``is_dataclass`` work on the result: ``__dataclass_fields__`` is there, and made when it is asked for.
+classes that a first ``envid key`` loads, that takes longer than reading the lock. Here all classes share
+the same few functions, which take a class's members from one table. ``dataclasses.replace``, ``fields``,
+``asdict`` and ``is_dataclass`` work on the result: ``__dataclass_fields__`` is there, and made when it is
+asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Literal, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 V = TypeVar("V")
 
 _MISSING: Any = object()
-_set = object.__setattr__
 
 
 class _Factory:
@@ -48,69 +49,60 @@ def _make(cls: type[T]) -> type[T]:
     }
     body |= {
         "__slots__": names, "__match_args__": (), "__qualname__": cls.__qualname__, "__dataclass_fields__": _Fields(),
-        "__setattr__": _refuse_set, "__delattr__": _refuse_delete, "__repr__": _repr, "__getstate__": _state,
-        "__setstate__": _restore, "__envid_defaults__": defaults, **_STUBS,
+        "__init__": _init, "__eq__": _eq, "__hash__": _hash, "__setattr__": _refuse_set, "__delattr__": _refuse_delete,
+        "__repr__": _repr, "__getstate__": _state, "__setstate__": _restore, "__envid_defaults__": defaults,
     }  # fmt: skip
     make: Any = type(cls)
-    made: type[T] = make(cls.__name__, cls.__bases__, body)
-    return made
-
-
-def _first_init(self: Any, **given: object) -> None:
-    _finish(type(self))
-    self.__init__(**given)
-
-
-def _first_eq(self: Any, other: object) -> Any:
-    _finish(type(self))
-    return self.__eq__(other)
-
-
-def _first_hash(self: Any) -> int:
-    _finish(type(self))
-    return hash(self)
-
-
-_STUBS: Any = {"__init__": _first_init, "__eq__": _first_eq, "__hash__": _first_hash}
-
-
-def _finish(cls: Any) -> None:
-    functions = _compiled(cls.__slots__, cls.__envid_defaults__, after=hasattr(cls, "__post_init__"))
-    for name, function in functions.items():
-        setattr(cls, name, function)
+    made: Any = make(cls.__name__, cls.__bases__, body)
+    made.__envid_setters__ = [(name, getattr(made, name).__set__) for name in names]
+    # One name alone would give its value and no tuple, and values that are not equal to themselves would differ.
+    made.__envid_members__ = attrgetter(*(names * 2 if len(names) == 1 else names)) if names else _no_member
+    made.__envid_factories__ = {name: given.make for name, given in defaults.items() if isinstance(given, _Factory)}
+    made.__envid_checked__ = "__post_init__" in body
+    return made  # type: ignore[no-any-return]
 
 
 _OF_THE_FIRST_CLASS = frozenset({"__dict__", "__weakref__"})
 
 
-def _compiled(names: tuple[str, ...], defaults: dict[str, Any], *, after: bool) -> dict[str, Any]:
-    space: dict[str, Any] = {"_set": _set, "_MISSING": _MISSING}
-    parameters, lines = ["self"], []
-    if names:
-        parameters.append("*")
-    for name in names:
-        value = name
-        if name not in defaults:
-            parameters.append(name)
-        elif isinstance(defaults[name], _Factory):
-            space[f"_make_{name}"] = defaults[name].make
-            parameters.append(f"{name}=_MISSING")
-            value = f"_make_{name}() if {name} is _MISSING else {name}"
-        else:
-            space[f"_default_{name}"] = defaults[name]
-            parameters.append(f"{name}=_default_{name}")
-        lines.append(f" _set(self, {name!r}, {value})\n")
-    if after:
-        lines.append(" self.__post_init__()\n")
-    own, other = ("".join(f"{one}.{name}," for name in names) for one in ("self", "other"))
-    text = (
-        f"def __init__({','.join(parameters)}):\n{''.join(lines) or ' pass'}\n"
-        f"def __eq__(self, other):\n"
-        f" if other.__class__ is not self.__class__: return NotImplemented\n return ({own}) == ({other})\n"
-        f"def __hash__(self): return hash(({own}))\n"
-    )
-    exec(text, space)  # noqa: S102 - of names that the compiler took as identifiers
-    return {name: space[name] for name in _STUBS}
+def _no_member(_value: object) -> tuple[()]:
+    return ()
+
+
+def _init(self: Any, /, **given: object) -> None:
+    cls = self.__class__
+    values = cls.__envid_defaults__ | given if cls.__envid_defaults__ else given
+    setters = cls.__envid_setters__
+    if len(values) != len(setters):
+        raise _wrong(cls, given)
+    for name, make in cls.__envid_factories__.items():
+        if name not in given:
+            values[name] = make()
+    try:
+        for name, put in setters:
+            put(self, values[name])
+    except KeyError:
+        raise _wrong(cls, given) from None
+    if cls.__envid_checked__:
+        self.__post_init__()
+
+
+def _wrong(cls: Any, given: dict[str, object]) -> TypeError:
+    wanted = {name for name, _ in cls.__envid_setters__}
+    missing = sorted(wanted - given.keys() - cls.__envid_defaults__.keys())
+    unknown = sorted(given.keys() - wanted)
+    return TypeError(f"{cls.__qualname__}: missing {missing}, unknown {unknown}")
+
+
+def _eq(self: Any, other: object) -> Any:
+    members: Any = self.__class__.__envid_members__
+    if other.__class__ is not self.__class__:
+        return NotImplemented
+    return members(self) == members(other)
+
+
+def _hash(self: Any) -> int:
+    return hash(self.__class__.__envid_members__(self))
 
 
 class _Fields:
@@ -157,4 +149,4 @@ def _state(self: Any) -> list[object]:
 
 def _restore(self: Any, state: list[object]) -> None:
     for name, value in zip(self.__slots__, state, strict=True):
-        _set(self, name, value)
+        object.__setattr__(self, name, value)

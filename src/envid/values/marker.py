@@ -117,6 +117,14 @@ def satisfies(specifiers: str, target: Target) -> bool | None:
     return tree_truth(_specifier_tree(specifiers), target, EMPTY)
 
 
+def check_specifiers(specifiers: str) -> None:
+    """Raise InvalidLock unless ``satisfies`` has an answer for ``specifiers`` and any target."""
+    tree = _specifier_tree(specifiers)
+    for atom in (tree,) if isinstance(tree, Comparison) else tree.parts:
+        if isinstance(atom, Comparison) and not _plain(atom.operator, atom.literal):
+            _by_packaging(atom, "3.12.0")
+
+
 @lru_cache(maxsize=256)
 def _specifier_tree(specifiers: str) -> Tree:
     if len(specifiers) > MAX_SPECIFIERS:

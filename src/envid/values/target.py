@@ -15,15 +15,12 @@ from envid.errors import InvalidTarget
 from envid.values.frozen import dataclass
 from envid.values.interpreter import Interpreter
 
-_SHORT: Final = re.compile(r"(cp|pp)3(\d{1,2})(t?)(d?)")
+# All text: a host needs two of these five, a project with declared targets another two.
+_SHORT: Final = r"(cp|pp)3(\d{1,2})(t?)(d?)"
 _VERSION: Final = r"3\.(\d{1,2})(?:\.((?:0|[1-9]\d{0,2})(?:(?:a|b|rc)\d{1,2})?\+?))?"
 _LONG: Final = rf"(cp|pp|cpython|pypy|){_VERSION}(t?)(d?)"
-_PLATFORM: Final = re.compile(
-    r"(?P<manylinux>manylinux_(\d{1,2})_(\d{1,3})_(?P<glibc_arch>[a-z0-9_]+))"
-    r"|(?P<musllinux>musllinux_(\d{1,2})_(\d{1,3})_(?P<musl_arch>[a-z0-9_]+))"
-    r"|(?P<macos>macosx_(\d{2})_(\d{1,2})_(?P<mac_arch>arm64|x86_64))"
-    r"|(?P<windows>win_amd64|win_arm64|win32)"
-)
+_LINUX: Final = r"(manylinux|musllinux)_([0-9]{1,2})_([0-9]{1,3})_([a-z0-9_]+)"
+_MACOS: Final = r"macosx_([0-9]{2})_([0-9]{1,2})_(arm64|x86_64)"
 _LEGACY: Final = {"manylinux2014": "manylinux_2_17", "manylinux2010": "manylinux_2_12", "manylinux1": "manylinux_2_5"}
 _LEGACY_TAGS: Final = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _LINUX_ARCHES: Final = frozenset(
@@ -141,7 +138,7 @@ def _shown(text: str) -> str:
 
 
 def _parse(python: str, platform: str, shown: str) -> Target:
-    short = _SHORT.fullmatch(python)
+    short = re.fullmatch(_SHORT, python)
     long = None if short else re.fullmatch(_LONG, python)
     micro: str | None = None
     if short:
@@ -178,23 +175,21 @@ def _platform(text: str, shown: str) -> str:
         )
     if head in _LEGACY:
         text = f"{_LEGACY[head]}_{rest}"
-    found = _PLATFORM.fullmatch(text) if text.isascii() else None
-    if found is None:
-        raise InvalidTarget(f"`{shown}`: `{_shown(text)}` is not a platform envid knows")
-    if found["manylinux"] or found["musllinux"]:
-        machine = found["glibc_arch"] or found["musl_arch"]
+    if linux := re.fullmatch(_LINUX, text):
+        family, major, minor, machine = linux.groups()
         if machine not in _LINUX_ARCHES:
             raise InvalidTarget(f"`{shown}`: `{_shown(machine)}` is not an architecture envid knows")
-        family, major, minor, _ = text.split("_", 3)
         if family == "manylinux" and not (2, 5) <= (int(major), int(minor)) < (3, 0):
             raise InvalidTarget(f"`{shown}`: there is no glibc {int(major)}.{int(minor)} that wheels are built for")
-        text = f"{family}_{int(major)}_{int(minor)}_{machine}"
-    elif found["macos"]:
-        _, major, minor, arch = text.split("_", 3)
+        return f"{family}_{int(major)}_{int(minor)}_{machine}"
+    if text in _WINDOWS:
+        return text
+    if mac := re.fullmatch(_MACOS, text):
+        major, minor, arch = mac.groups()
         if int(major) < 10 or (arch == "arm64" and int(major) < 11):
             raise InvalidTarget(f"`{shown}`: there is no macOS {int(major)}.{int(minor)} on {arch}")
-        text = f"macosx_{int(major)}_{int(minor)}_{arch}"
-    return text
+        return f"macosx_{int(major)}_{int(minor)}_{arch}"
+    raise InvalidTarget(f"`{shown}`: `{_shown(text)}` is not a platform envid knows")
 
 
 def host_target(interpreter: Interpreter) -> Target:
@@ -244,7 +239,13 @@ def tags(target: Target) -> tuple[str, ...]:
 
     No tag occurs twice; the first occurrence of packaging's order is kept.
     """
-    platforms = platform_tags(target)
+    heads, platforms, anywhere = tag_parts(target)
+    found = [f"{head}-{platform}" for head in heads for platform in platforms]
+    return tuple(dict.fromkeys([*found, *anywhere]))
+
+
+def tag_parts(target: Target) -> tuple[list[str], tuple[str, ...], list[str]]:
+    """Return what ``tags`` is made of: each of the first (``cp312-abi3``) with each of the second, then the third."""
     minor = target.python[1]
     own = target.python_tag
     heads: list[str] = []
@@ -260,16 +261,7 @@ def tags(target: Target) -> tuple[str, ...]:
         pure = "pp3"
     versions = [f"py3{minor}", "py3", *(f"py3{older}" for older in range(minor - 1, -1, -1))]
     heads += [f"{version}-none" for version in versions]
-    found = [f"{head}-{platform}" for head in heads for platform in platforms]
-    found.append(f"{pure}-none-any")
-    found += [f"{version}-none-any" for version in versions]
-    return tuple(dict.fromkeys(found))
-
-
-@lru_cache(maxsize=64)
-def tag_ranks(target: Target) -> Mapping[str, int]:
-    """Return the position of every tag of ``tags(target)``; lower is better."""
-    return {tag: rank for rank, tag in enumerate(tags(target))}
+    return heads, platform_tags(target), [f"{head}-none-any" for head in (pure, *versions)]
 
 
 def platform_tags(target: Target) -> tuple[str, ...]:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from itertools import product
 from typing import Final
 
 from envid.values.artifact import Artifact, NormalizedName, Resolution
 from envid.values.frozen import dataclass
-from envid.values.target import Target, platform_tags, tag_ranks
+from envid.values.target import Target, platform_tags, tag_parts
 
 _WHEEL: Final = (
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._]*[A-Za-z0-9])?)-(?P<version>[A-Za-z0-9._+!]+)(?:-(?P<build>[0-9][^-/\\]*))?"
     r"-(?P<python>[A-Za-z0-9_.]+)-(?P<abi>[A-Za-z0-9_.]+)-(?P<platform>[A-Za-z0-9_.]+)\.whl"
 )
-_RUNS: Final = re.compile(r"[-_.]+")
-_RELEASE: Final = re.compile(r"\d+(?:\.\d+)*")
+# Text, as the pattern above: a key of a lock in envid's own layout needs none of them.
+_RUNS: Final = r"[-_.]+"
+_RELEASE: Final = r"\d+(?:\.\d+)*"
 _SDIST_ENDS: Final = (".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 MAX_NAME: Final = 255
 """Bytes of a file name that any file system takes."""
+Ranks = tuple[dict[str, int], dict[str, int], dict[str, int]]
+"""Of interpreter and ABI; of the platform, to be added to the first; of whole tags with the platform ``any``."""
+
 MAX_TAGS: Final = 1024
 """A compressed tag set beyond this is no honest file name."""
 
@@ -45,7 +48,7 @@ class WheelName:
 
 def normalize_name(text: str) -> NormalizedName:
     """Return ``text`` in the normal form of PEP 503."""
-    return NormalizedName(_RUNS.sub("-", text).lower())
+    return NormalizedName(re.sub(_RUNS, "-", text).lower())
 
 
 @lru_cache(maxsize=8192)
@@ -72,7 +75,7 @@ def same_version(one: str, other: str) -> bool:
     """Return whether two spellings are one version (``1.0`` and ``1.0.0``); False when either is none."""
     if one == other:
         return True
-    if _RELEASE.fullmatch(one) and _RELEASE.fullmatch(other):
+    if re.fullmatch(_RELEASE, one) and re.fullmatch(_RELEASE, other):
         return _release(one) == _release(other)
     from packaging.version import InvalidVersion, Version
 
@@ -121,19 +124,31 @@ def rank(filename: str, target: Target) -> int | None:
 
 
 @lru_cache(maxsize=64)
-def set_ranks(target: Target) -> tuple[dict[str, int | None], Mapping[str, int]]:
+def set_ranks(target: Target) -> tuple[dict[str, int | None], Ranks]:
     """Return the memory of ``rank`` and its ranks: two thousand wheels have some three hundred sets of tags."""
-    return {}, tag_ranks(target)
+    heads, platforms, anywhere = tag_parts(target)
+    last = len(heads) * len(platforms)
+    return {}, (
+        {head: at * len(platforms) for at, head in enumerate(heads)},
+        {platform: at for at, platform in enumerate(platforms)},
+        {tag: last + at for at, tag in enumerate(anywhere)},
+    )
 
 
-def rank_of_set(text: str, ranks: Mapping[str, int]) -> int | None:
+def rank_of_set(text: str, ranks: Ranks) -> int | None:
     """Return the best position in ``ranks`` of a compressed tag set such as ``py2.py3-none-any``; None: it has none."""
-    if "." not in text:
-        return ranks.get(text.lower())
     parts = [part.split(".") for part in text.lower().split("-")]
     if len(parts) != 3 or len(parts[0]) * len(parts[1]) * len(parts[2]) > MAX_TAGS:
         return None
-    return min((ranks[tag] for combined in product(*parts) if (tag := "-".join(combined)) in ranks), default=None)
+    heads, platforms, anywhere = ranks
+    pairs = [f"{python}-{abi}" for python in parts[0] for abi in parts[1]]
+    head = min((heads[pair] for pair in pairs if pair in heads), default=None)
+    platform = min((platforms[one] for one in parts[2] if one in platforms), default=None)
+    if head is not None and platform is not None:
+        return head + platform
+    if "any" not in parts[2]:
+        return None
+    return min((anywhere[tag] for pair in pairs if (tag := f"{pair}-any") in anywhere), default=None)
 
 
 def best_wheel(filenames: list[str], target: Target) -> str | None:
@@ -184,13 +199,13 @@ def platform_floor(resolution: Resolution, target: Target) -> dict[str, str | No
 def wheels_floor(filenames: list[str], target: Target) -> dict[str, str | None] | None:
     """Return ``platform_floor`` of the wheels ``filenames``, all of which ``target`` can use."""
     usable = {*platform_tags(target)}
-    native = [parsed for filename in filenames if not is_pure(filename) and (parsed := parse_wheel_name(filename))]
+    # What a target can use has the name of a wheel, whose last part is the platforms.
+    native = {filename[:-4].rpartition("-")[2].lower() for filename in filenames if not is_pure(filename)}
     if not native:
         return None
     if target.libc_version is None:
         return {"family": target.libc, "version": None}
-    floors = [min(_version(tag, target) for tag in wheel.platforms if tag in usable) for wheel in native
-              if usable.intersection(wheel.platforms)]  # fmt: skip
+    floors = [min(_version(tag, target) for tag in tags) for wheel in native if (tags := usable & {*wheel.split(".")})]
     if not floors:
         return None
     major, minor = max(floors)
