@@ -172,6 +172,13 @@ class DigestMismatch(IntegrityError):
     hint = "the file was corrupted or replaced: find out which before you lock again"
 
 
+class Rehashed(IntegrityError):
+    """A file that was locked before is offered with other bytes under the same name."""
+
+    slug = "integrity.rehashed"
+    hint = "an honest index never replaces a file: find out why before you accept it"
+
+
 class UnsafePath(IntegrityError):
     """A path that leaves the place it belongs to, or could not be written safely."""
 

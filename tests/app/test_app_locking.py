@@ -13,17 +13,16 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from uv import find_uv_bin
 
+from demo import TARGETS, Demo
 from envid.app.checking import check
 from envid.app.locking import lock
 from envid.app.outcome import Outcome
-from envid.app.workspace import Workspace, open_workspace
 from envid.errors import ConfigError, CredentialInConfig, EnvidError, ResolutionFailed, SdistRefused, TargetNotCovered
 from envid.lock.pylock import parse
 from envid.lock.resolver import RawLock, ResolveRequest
@@ -31,8 +30,6 @@ from envid.lock.select import select
 from envid.values.progress import Progress
 from index_server import Behaviour, IndexServer, index_server
 from wheels import make_wheel
-
-TARGETS = '["cp312-manylinux_2_28_x86_64", "cp311-win_amd64", "cp313-macosx_14_0_arm64"]'
 
 
 @pytest.fixture(scope="module")
@@ -57,51 +54,6 @@ def folder(tmp_path: Path) -> Path:
 def server(folder: Path) -> Iterator[IndexServer]:
     with index_server(folder, Behaviour()) as running:
         yield running
-
-
-@dataclass
-class Demo:
-    """A project that locks from the loopback index."""
-
-    root: Path
-    url: str
-    variables: dict[str, str]
-
-    def write(
-        self, dependencies: str = '["alpha"]', *, project: str = "", envid: str = "", lock: str = "", rest: str = ""
-    ) -> Demo:
-        """Write pyproject.toml."""
-        self.root.mkdir(exist_ok=True)
-        text = f"""
-[project]
-name = "demo"
-version = "1.0"
-requires-python = ">=3.9"
-dependencies = {dependencies}
-{project}
-[tool.envid]
-targets = {TARGETS}
-{envid}
-[tool.envid.lock]
-indexes = ["{self.url}"]
-{lock}
-{rest}
-"""
-        (self.root / "pyproject.toml").write_text(text)
-        return self
-
-    def open(self, *, offline: bool = False) -> Workspace:
-        """Open it with the test's own variables and cache."""
-        found = open_workspace(str(self.root), offline=offline)
-        return replace(found, variables={**found.variables, **self.variables}, cache=self.root.parent / "envid-cache")
-
-    def lock(self, **options: object) -> Outcome:
-        """Run the use case."""
-        return lock(self.open(), **options)  # type: ignore[arg-type]
-
-    @property
-    def path(self) -> Path:
-        return self.root / "lockfiles" / "pylock.toml"
 
 
 @pytest.fixture
@@ -150,10 +102,12 @@ def test_changes_are_told(demo: Demo) -> None:
     demo.write('["alpha", "delta"]', lock='constraints = ["beta<2"]').lock()
     done = demo.write('["alpha", "epsilon"]').lock(upgrade=True)
     assert done.data["changes"] == [
-        {"name": "beta", "old": "1.0", "new": "2.0"},
-        {"name": "delta", "old": "1.0", "new": None},
-        {"name": "epsilon", "old": None, "new": "1.0"},
+        {"name": "beta", "class": "version", "old": "1.0", "new": "2.0"},
+        {"name": "delta", "class": "removed", "old": "1.0", "new": None},
+        {"name": "epsilon", "class": "added", "old": None, "new": "1.0"},
     ]
+    assert done.data["inputs"] == ["constraints", "requirements"]
+    assert "inputs: constraints, requirements" in done.answer
     assert "~ beta 1.0 -> 2.0" in done.answer
 
 
@@ -163,7 +117,7 @@ def test_upgrade_package_moves_that_one_alone(demo: Demo, folder: Path) -> None:
     make_wheel(folder, "delta", "2.0")
     assert demo.write('["alpha", "delta"]').lock().data["changes"] == []
     moved = demo.lock(upgrade_packages=("Delta",)).data["changes"]
-    assert moved == [{"name": "delta", "old": "1.0", "new": "2.0"}]
+    assert moved == [{"name": "delta", "class": "version", "old": "1.0", "new": "2.0"}]
     with pytest.raises(ConfigError, match="delt"):
         demo.lock(upgrade_packages=("delt",))
 

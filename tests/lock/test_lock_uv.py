@@ -251,7 +251,7 @@ def test_a_wheel_for_a_newer_libc_is_passed_over(ask: Asker, folder: Path) -> No
     make_wheel(folder, "floor", "1.0", tag=LINUX_TAG)
     raw = UvResolver().resolve(ask.request("floor", targets=(LINUX,)), SILENT)
     assert versions(raw.lock) == {"floor": "1.0"}
-    assert any("floor 2.0" in note and LINUX.name in note for note in raw.warnings)
+    assert raw.warnings == (f"floor 2.0 has no wheel for {LINUX.name}: 1.0 is locked there",)
 
 
 def test_the_pages_spare_rounds(ask: Asker, folder: Path) -> None:
@@ -270,6 +270,77 @@ def test_the_pages_spare_rounds(ask: Asker, folder: Path) -> None:
     assert len(raw.warnings) == 1
     with pytest.raises(NoCompatibleArtifact):
         UvResolver().resolve(request, SILENT)  # one by one it gives up
+
+
+def test_the_note_tells_the_truth_about_the_other_targets(ask: Asker, folder: Path) -> None:
+    """Where a missing wheel rules a version out for more than its target, the note names all that take the other."""
+    for tag in ("cp313-cp313-manylinux_2_28_x86_64", "cp312-cp312-macosx_14_0_arm64"):
+        make_wheel(folder, "free", "1.0", tag=tag)
+        make_wheel(folder, "free", "2.0", tag=tag)
+    make_wheel(folder, "free", "1.0", tag="cp313-cp313t-manylinux_2_28_x86_64")
+    free = parse_target("cp313t-manylinux_2_28_x86_64")
+    bound = parse_target("cp313-manylinux_2_28_x86_64")
+    both = UvResolver().resolve(ask.request("free", targets=(free, bound)), SILENT)
+    assert both.warnings == (f"free 2.0 has no wheel for {free.name}: 1.0 is locked for every target",)
+    (folder / "free-1.0-cp312-cp312-macosx_14_0_arm64.whl").unlink()
+    some = UvResolver().resolve(ask.request("free", targets=(free, bound, MAC)), SILENT)
+    assert some.warnings == (f"free 2.0 has no wheel for {free.name}: 1.0 is locked there, and for {bound.name}",)
+
+
+class Rounds:
+    """Counts how often uv was asked."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def begin(self, label: str, total: int | None, unit: str) -> None:
+        """Begin."""
+
+    def advance(self, amount: int) -> None:
+        """Count."""
+        self.count += amount
+
+    def end(self) -> None:
+        """End."""
+
+
+def test_what_was_found_out_before_is_not_found_out_again(ask: Asker, folder: Path) -> None:
+    """With the lock of the same question at hand, a version that was ruled out takes no round; another question may."""
+    old_libc = parse_target("cp312-manylinux_2_17_x86_64")
+    for version, tag in (("1.0", "manylinux_2_17_x86_64"), ("2.0", "manylinux_2_34_x86_64")):
+        make_wheel(folder, "floor", version, tag=f"cp312-cp312-{tag}")
+        make_wheel(folder, "floor", version, tag="cp312-cp312-macosx_14_0_arm64")
+    request = ask.request("floor", targets=(old_libc, MAC))
+    first = UvResolver().resolve(request, SILENT)
+    previous = parse(write(first.lock, targets=request.targets), path="x")
+    assert versions_of(previous) == {"1.0", "2.0"}
+    for settled, rounds in ((True, 1), (False, 2)):
+        told = Rounds()
+        again = UvResolver().resolve(replace(request, previous=previous, settled=settled), told)
+        assert write(again.lock, targets=request.targets) == write(first.lock, targets=request.targets)
+        assert told.count == rounds
+    # What is locked is gone from the index: the lock before has no say then.
+    (folder / "floor-1.0-cp312-cp312-macosx_14_0_arm64.whl").unlink()
+    (folder / "floor-1.0-cp312-cp312-manylinux_2_17_x86_64.whl").unlink()
+    make_wheel(folder, "floor", "1.5", tag="cp312-cp312-manylinux_2_17_x86_64")
+    moved = UvResolver().resolve(replace(request, previous=previous, settled=True), SILENT)
+    assert versions_of(moved.lock) == {"1.5", "2.0"}
+
+
+def versions_of(lock: Lock) -> set[str | None]:
+    return {entry.version for entry in lock.distributions}
+
+
+def test_a_long_reason_is_cut_and_says_so(ask: Asker, folder: Path) -> None:
+    """uv's lists of versions are shortened, the whole stays below some 900 characters, and a target may be dropped."""
+    for number in range(0, 120, 2):
+        make_wheel(folder, "many", f"1.{number}", tag="cp311-cp311-win_amd64", requires=[f"gone{number}>1"])
+        make_wheel(folder, "many", f"1.{number + 1}", tag=LINUX_TAG, requires=[f"gone{number}>1"])
+    error = ask.failure(ResolutionFailed, "many", targets=(LINUX, MAC))
+    assert len(error.message) < 900
+    assert "(cut: " in error.message
+    assert " more) " in error.message
+    assert f"or drop the target {MAC.name}" in error.hint
 
 
 def test_no_wheel_for_a_target_names_package_and_target(ask: Asker, folder: Path) -> None:

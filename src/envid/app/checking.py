@@ -36,7 +36,7 @@ def check(ws: Workspace, *, name: str | None = None) -> Outcome:
         except LockNotFound:
             if name is None and one != "default":
                 continue
-            findings.append(_missing(shown))
+            findings.append(_about(_missing(shown), one, ""))
             locks[one] = {"verdict": "missing", "changes": []}
             lines.append(f"missing: {shown}")
             continue
@@ -48,7 +48,7 @@ def check(ws: Workspace, *, name: str | None = None) -> Outcome:
         lines.append(_line(ws, verdict, lock, shown))
         # Two locks may be stale for the same reason: say which one a sentence is about.
         lead = f"{shown}: " if len(names) > 1 else ""
-        findings += (replace(item, message=lead + item.message) for item in verdict.findings)
+        findings += (_about(item, one, lead) for item in verdict.findings)
     return Outcome(
         command="lock",
         answer="\n".join(lines),
@@ -82,6 +82,14 @@ def _verdict(ws: Workspace, name: str, lock: Lock, data: bytes) -> tuple[Verdict
     return verdict, "local" not in asked.inputs
 
 
+def _about(finding: Finding, name: str, lead: str) -> Finding:
+    """Return ``finding`` with its sentence led by ``lead``, and with the command that mends the lock ``name``."""
+    hint = finding.hint
+    if hint is not None and name != "default":
+        hint = hint.replace("`envid lock`", f"`envid lock --name {name}`")
+    return replace(finding, message=lead + finding.message, hint=hint)
+
+
 def _missing(shown: str) -> Finding:
     return Finding(
         code="lock.missing", severity="error", subject="lock", path=shown,
@@ -91,7 +99,7 @@ def _missing(shown: str) -> Finding:
 
 def _line(ws: Workspace, verdict: Verdict, lock: Lock, shown: str) -> str:
     if verdict.state == "fresh":
-        size = f"{_count(len(lock.distributions), 'distribution')}"
+        size = f"{_count(len({entry.name for entry in lock.distributions}), 'distribution')}"
         targets = ws.intent.settings.targets
         reach = _count(len(targets), "target") if targets else "every platform"
         return f"fresh: {shown} answers pyproject.toml ({size}, {reach})"

@@ -42,7 +42,10 @@ _NO_ANSWER: Final = (
 _CREDENTIAL_WANTED: Final = ("401 Unauthorized", "403 Forbidden")
 _SPLIT: Final = re.compile(r" for split \(markers: (?P<marker>.*)\)$", re.MULTILINE)
 _NOISE: Final = ("While the active Python version is", "hint: Wheels are required for", "experimental")
-_MAX: Final = 4000
+_MAX: Final = 600
+"""Characters of uv's reason that are shown."""
+_RANGE: Final = r"[\w.-]+(?:[<>=!~]=?[^\s,<>=!~]+,?)+ "
+_RANGES: Final = re.compile(rf"(?<![\w.-])(?P<kept>(?:{_RANGE}){{3}})(?P<cut>(?:{_RANGE}){{2,}})")
 
 
 def blocked(said: str) -> frozenset[str]:
@@ -67,6 +70,9 @@ def translate(
         named = _targets(match["marker"], request)
         return f" for {', '.join(named)}" if named else match[0]
 
+    split = _SPLIT.search(said)
+    where_to = ", ".join(_targets(split["marker"], request)) if split else ""
+    drop = f", or drop the target{f' {where_to}' if where_to else ' that has no wheel'}" if request.targets else ""
     reason = reason_of(_SPLIT.sub(where, said), hide=hide, secrets=secrets)
     if request.offline and any(phrase in said for phrase in _NO_NETWORK):
         return Offline(f"not everything that this resolution needs is in uv's cache: {reason}")
@@ -84,8 +90,10 @@ def translate(
     if names := sorted({_normal(match["name"]) for match in _WHEEL_WANTED.finditer(said)}):
         listed = ", ".join(names)
         return SdistRefused(
-            f"{listed} would have to be built from source, which runs its code: {reason}", package=listed,
-            hint=f"allow it by name: allow-sdist = [{', '.join(f'{chr(34)}{name}{chr(34)}' for name in names)}]",
+            f"{listed} would have to be built from source{f' for {where_to}' if where_to else ''}, "
+            f"which runs its code: {reason}",
+            package=listed, target=where_to or None,
+            hint=f"allow it by name: allow-sdist = [{', '.join(f'{chr(34)}{name}{chr(34)}' for name in names)}]{drop}",
         )  # fmt: skip
     if any(phrase in said for phrase in _NO_ANSWER):
         return Unreachable(
@@ -95,7 +103,8 @@ def translate(
         return _incompatible(match, reason, request)
     if "No solution found" in said or "unsatisfiable" in said:
         return ResolutionFailed(
-            f"no set of versions satisfies the requirements: {reason}", hint="relax one of the requirements named"
+            f"no set of versions satisfies the requirements: {reason}",
+            hint=f"relax one of the requirements named{drop if where_to else ''}",
         )
     if "Git operation failed" in said:
         return DependencyRefused(
@@ -138,7 +147,18 @@ def reason_of(said: str, *, hide: Iterable[tuple[str, str]] = (), secrets: tuple
             continue
         kept.append(words)
     paragraph = ". ".join(part.rstrip(".") for part in kept)
-    return paragraph[:_MAX] or "it gave no reason"
+    return _cut(_RANGES.sub(_fewer, paragraph)) or "it gave no reason"
+
+
+def _fewer(match: re.Match[str]) -> str:
+    return f"{match['kept']}(and {len(match['cut'].split())} more) "
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _MAX:
+        return text
+    kept = text[:_MAX].rpartition(" ")[0]
+    return f"{kept} ... (cut: uv's reason is {len(text) - len(kept)} characters longer)"
 
 
 def _normal(name: str) -> str:

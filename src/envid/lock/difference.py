@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -29,6 +30,8 @@ ALARMS: Final[Mapping[str, tuple[str, Severity]]] = {
     "source": ("diff.source", "warning"),
 }
 """Classes that somebody should look at before installing, with the finding they make."""
+
+_COMMIT: Final = re.compile(r"(?P<place>.+)@(?P<commit>[0-9a-f]{40}|[0-9a-f]{64})(?P<below>#.*)?")
 
 REHASHED_HINT: Final = "do not install it before you know who replaced the file: index, mirror, or somebody on the way"
 
@@ -80,6 +83,33 @@ def sentence(change: Change) -> str:
     return f"{name}: {CLASSES[change.change]}: `{old or 'none'}` became `{new or 'none'}`"
 
 
+def line(change: Change, versions: Mapping[str, str]) -> str:
+    """Return ``change`` as one line of a report, after a sign; ``versions``: by name, what the newer lock has."""
+    name, old, new = change.name, change.old, change.new
+    subject = f"~ {name} {versions.get(name, '')}".rstrip()
+    if change.change == "added":
+        return f"+ {name} {new}"
+    if change.change == "removed":
+        return f"- {name} {old}"
+    if change.change == "version":
+        return f"~ {name} {old} -> {new}"
+    if change.change == "artifact":
+        counts = [(len(side.split(", ")) if side else 0, verb) for side, verb in ((new, "added"), (old, "removed"))]
+        told = [f"{count} {'file' if count == 1 else 'files'} {verb}" for count, verb in counts if count]
+        return f"{subject}: {', '.join(told)}"
+    if change.change == "rehashed":
+        return f"! {name}: {old} -> {new.partition(' ')[2]}"
+    commits = [_COMMIT.fullmatch(side) for side in (old, new)]
+    if commits[0] and commits[1] and commits[0]["place"] == commits[1]["place"]:
+        return f"{subject} commit {commits[0]['commit'][:7]} -> {commits[1]['commit'][:7]}"
+    return f"{subject}: {change.change} {old or 'none'} -> {new or 'none'}"
+
+
+def versions(lock: Lock) -> dict[str, str]:
+    """Return name to its versions, sorted and joined; of a source without version, its commit."""
+    return {name: ", ".join(_versions(entries)) or _unversioned(entries) for name, entries in _by_name(lock).items()}
+
+
 def _by_name(lock: Lock) -> dict[str, tuple[LockedDistribution, ...]]:
     found: dict[str, tuple[LockedDistribution, ...]] = {}
     for entry in lock.distributions:
@@ -92,10 +122,10 @@ def _distribution(
 ) -> Iterator[Change]:
     versions_old, versions_new = _versions(old), _versions(new)
     if not old:
-        yield Change(name=name, change="added", new=", ".join(versions_new))
+        yield Change(name=name, change="added", new=", ".join(versions_new) or _unversioned(new))
         return
     if not new:
-        yield Change(name=name, change="removed", old=", ".join(versions_old))
+        yield Change(name=name, change="removed", old=", ".join(versions_old) or _unversioned(old))
         return
     # The alert knows no versions: a file name holds its version, and a hostile lock may say another one beside it.
     yield from _rehashed(name, old, new)
@@ -155,6 +185,11 @@ def _artifacts(entry: LockedDistribution) -> Iterator[Artifact]:
 
 def _versions(entries: Iterable[LockedDistribution]) -> list[str]:
     return sorted({entry.version for entry in entries if entry.version is not None})
+
+
+def _unversioned(entries: Iterable[LockedDistribution]) -> str:
+    commits = {entry.source.commit for entry in entries if entry.source is not None and entry.source.commit}
+    return ", ".join(sorted(commits)) or "local"
 
 
 def _marker(entry: LockedDistribution) -> str:

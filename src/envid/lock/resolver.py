@@ -54,6 +54,8 @@ class ResolveRequest:
     """Normalised names."""
     previous: Lock | None = None
     """A lock whose versions are kept as far as the requirements allow."""
+    settled: bool = False
+    """Whether ``previous`` was made for this very question, so that it may well be the answer again."""
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The caller's environment variables; an engine passes on what reaches indexes, nothing that changes answers."""
     user_settings: Table = field(default_factory=dict, repr=False)

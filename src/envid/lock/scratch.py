@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from envid.errors import ConfigError, DependencyRefused
 from envid.lock import toml
+from envid.lock.promise import unstated
 from envid.lock.resolver import ResolveRequest
 
 PROJECT: Final = "envid-scratch"
@@ -130,6 +131,8 @@ def _source(name: str, given: object, root: Path, indexes: set[object]) -> objec
     path = entry.get("path")
     if isinstance(path, str):
         entry["path"] = str(_present(name, path, root))
+    if isinstance(entry.get("url"), str):
+        entry["url"] = unstated(entry["url"])
     index = entry.get("index")
     if isinstance(index, str) and index not in indexes:
         raise ConfigError(
@@ -148,7 +151,7 @@ def _located(requirement: str, root: Path) -> str:
     url = url.strip()
     name = head.partition("[")[0]
     if "://" in url and not url.startswith("file:"):
-        return requirement
+        return f"{head} @ {unstated(url)}" + (f" ;{marker}" if semicolon else "")
     path = unquote(urlsplit(url).path) if url.startswith("file:") else url
     return f"{head} @ {_present(name, path, root).as_uri()}" + (f" ;{marker}" if semicolon else "")
 

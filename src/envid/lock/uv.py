@@ -92,15 +92,19 @@ class _Run:
         # What was built before is built again; else every run would first have to fail.
         known = request.previous.distributions if request.previous is not None and not request.upgrade else ()
         building = {*request.allow_sdist}.intersection(entry.name for entry in known if entry.sdist is not None)
+        settled = settled_forks(request)
         excluded: list[str] = []
-        notes: list[str] = []
+        ruled: dict[tuple[str, Target], list[str]] = {}
         self.put("config/uv/uv.toml", write_settings(request.user_settings))
         # An empty one for the system: without it uv would go on to /etc.
         self.put("system/uv/uv.toml", "")
         gap: NoCompatibleArtifact | None = None
         for _ in range(MAX_ROUNDS):
             self.progress.advance(1)
-            done = self.ask(building, excluded)
+            done = self.ask(building, [*settled, *excluded])
+            if done.status != 0 and settled:
+                settled = ()
+                continue
             if done.status != 0:
                 wanted = (blocked(done.stderr) & {*request.allow_sdist}) - building
                 if wanted:
@@ -115,22 +119,23 @@ class _Run:
             lock = self.read()
             found = self.gap(lock)
             if found is None:
-                notes += [*self.undecided.values(), *self.warnings(done.stderr)]
-                return RawLock(lock=lock, warnings=tuple(notes), engine=f"uv {self.version}")
+                notes = (*self.told(ruled, lock), *self.undecided.values(), *self.warnings(done.stderr))
+                return RawLock(lock=lock, warnings=notes, engine=f"uv {self.version}")
+            settled = ()
             gap, target = found
             name = str(gap.context.get("package", ""))
             if name in request.allow_sdist and name not in building:
                 building.add(name)
                 continue
-            text, note = self.way_out(lock, name, target, gap)
+            version, text = self.way_out(lock, name, target, gap)
             if text in excluded:
                 raise gap
             excluded.append(text)
-            notes.append(note)
+            ruled.setdefault((name, target), []).append(version)
         raise gap if gap is not None else EngineFailed("uv came to no result", hint="report this as a bug of envid")
 
     def way_out(self, lock: Lock, name: str, target: Target, gap: NoCompatibleArtifact) -> tuple[str, str]:
-        """Return a constraint without the versions of ``name`` that have nothing for ``target``, and a note on it.
+        """Return the version of ``name`` that has nothing for ``target``, and a constraint without all such versions.
 
         Raises ``gap`` when no other version could help.
         """
@@ -140,9 +145,23 @@ class _Run:
                 continue
             if entry.version and entry.wheels:
                 out = ",".join(f"!={version}" for version in self.ruled_out(entry.name, entry.version, target))
-                note = f"{name} {entry.version} has no wheel for {target.name}: another version is locked there"
-                return name + out + (f" ; {where}" if where else ""), note
+                return entry.version, name + out + (f" ; {where}" if where else "")
         raise gap
+
+    def told(self, ruled: Mapping[tuple[str, Target], list[str]], lock: Lock) -> Iterable[str]:
+        """Yield for each version that was ruled out what is locked instead, and for which targets."""
+        for (name, target), versions in ruled.items():
+            others = f" and {len(versions) - 1} more versions have" if len(versions) > 1 else " has"
+            lead = f"{name} {versions[0]}{others} no wheel for {target.name}"
+            taken = {one.name: _locked_on(lock, name, one) for one in self.request.targets}
+            instead = taken[target.name]
+            also = [one for one, version in taken.items() if version == instead and one != target.name]
+            if instead is None:
+                yield f"{lead}: nothing of that name is locked there"
+            elif also and len(also) == len(taken) - 1:
+                yield f"{lead}: {instead} is locked for every target"
+            else:
+                yield f"{lead}: {instead} is locked there" + (f", and for {', '.join(also)}" if also else "")
 
     def ruled_out(self, name: NormalizedName, version: str, target: Target) -> tuple[str, ...]:
         if self.listing is None:
@@ -296,6 +315,30 @@ class _Run:
                 # The lock is right, and serves each patch release; it is the short target that says too little.
                 self.undecided[target.name] = f"{error.message}; {error.hint}"
         return None
+
+
+def settled_forks(request: ResolveRequest) -> tuple[str, ...]:
+    """Return constraints that keep what targets take of distributions locked in several versions.
+
+    uv prefers the versions of the lock before, but of several it prefers the highest everywhere: each
+    run would first have to find out again which target cannot use it.
+    """
+    if request.previous is None or not request.settled:
+        return ()
+    entries = [entry for entry in request.previous.distributions if entry.wheels and entry.version and entry.marker]
+    count: dict[str, set[str]] = {}
+    for entry in entries:
+        count.setdefault(entry.name, set()).add(str(entry.version))
+    return tuple(
+        f"{entry.name}=={entry.version} ; {entry.marker}" for entry in entries if len(count[entry.name]) > 1
+    )
+
+
+def _locked_on(lock: Lock, name: str, target: Target) -> str | None:
+    for entry in lock.distributions:
+        if entry.name == name and (entry.marker is None or truth(entry.marker, target) is not False):
+            return entry.version
+    return None
 
 
 def known_secrets(request: ResolveRequest) -> tuple[str, ...]:

@@ -25,21 +25,27 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", metavar="NAME", help="the lock (default: `default`; with --check: all that are declared)"
     )
+    parser.add_argument("--all", action="store_true", help="every declared lock, one after the other")
 
 
 def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
     """Call the use case: late, because a verdict needs neither the engines nor the network that a new lock needs."""
-    workspace = open_workspace(options.project, offline=options.offline)
-    if not options.check:
-        locked: Outcome = import_module("envid.app.locking").lock(
-            workspace,
-            name=options.name or "default",
-            upgrade=options.upgrade,
-            upgrade_packages=tuple(options.upgrade_package),
-            progress=progress,
-        )
-        return locked
-    if options.upgrade or options.upgrade_package:
+    if options.check and (options.upgrade or options.upgrade_package):
         raise UsageError("--check changes nothing, so it goes with neither --upgrade nor --upgrade-package")
-    verdict: Outcome = import_module("envid.app.checking").check(workspace, name=options.name)
-    return verdict
+    if options.all and (options.check or options.name):
+        raise UsageError(
+            "--all goes with neither --name nor --check",
+            hint="--check alone looks at every lock that there is" if options.check else "leave out one of the two",
+        )
+    workspace = open_workspace(options.project, offline=options.offline)
+    if options.check:
+        verdict: Outcome = import_module("envid.app.checking").check(workspace, name=options.name)
+        return verdict
+    locking = import_module("envid.app.locking")
+    changes = {"upgrade": options.upgrade, "upgrade_packages": tuple(options.upgrade_package), "progress": progress}
+    made: Outcome = (
+        locking.lock_all(workspace, **changes)
+        if options.all
+        else locking.lock(workspace, name=options.name or "default", **changes)
+    )
+    return made

@@ -1,0 +1,159 @@
+"""What was promised of bytes: by the lock before, and by a digest in a requirement. Real uv, loopback index."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo import Demo
+from envid.app.checking import check
+from envid.app.locking import lock_all
+from envid.errors import ConfigError, DependencyRefused, DigestMismatch, EnvidError, Rehashed
+from index_server import IndexServer, index_server
+from wheels import make_wheel, sha256_of
+
+ALPHA = "alpha-1.0-py3-none-any.whl"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "served"
+    made.mkdir()
+    make_wheel(made, "alpha", "1.0")
+    make_wheel(made, "beta", "1.0")
+    return made
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[IndexServer]:
+    with index_server(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def demo(tmp_path: Path, server: IndexServer) -> Demo:
+    return Demo(tmp_path / "demo", server.url, {"UV_CACHE_DIR": str(tmp_path / "uv"), "UV_HTTP_RETRIES": "0"})
+
+
+def republish(folder: Path) -> tuple[str, str]:
+    """Replace alpha's wheel by another one of the same name; return both digests."""
+    old = sha256_of(folder / ALPHA)
+    make_wheel(folder, "alpha", "1.0", files={"alpha/__init__.py": b"x = 'not what it was'\n"})
+    return old, sha256_of(folder / ALPHA)
+
+
+@pytest.mark.parametrize("neutral", [False, True])
+def test_a_republished_file_is_refused(demo: Demo, folder: Path, neutral: bool) -> None:
+    """A file that comes back with other bytes is refused with both digests, and nothing is written."""
+    demo.write('["alpha", "beta"]', lock="neutral = true" if neutral else "").lock()
+    before = demo.path.read_bytes()
+    old, new = republish(folder)
+    for options in ({}, {"upgrade_packages": ("beta",)}):
+        with pytest.raises(Rehashed) as caught:
+            demo.lock(**options)
+        assert caught.value.exit_code == 5
+        for part in ("alpha", ALPHA, old, new):
+            assert part in caught.value.message
+        assert "envid lock --upgrade-package alpha" in caught.value.hint
+        assert demo.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("options", [{"upgrade": True}, {"upgrade_packages": ("Alpha",)}])
+def test_a_republished_file_is_accepted_on_demand(demo: Demo, folder: Path, options: dict[str, object]) -> None:
+    """Asked to upgrade, lock takes the other bytes and warns of each file with both digests."""
+    demo.write('["alpha", "beta"]').lock()
+    old, new = republish(folder)
+    done = demo.lock(**options)
+    (warning,) = done.findings
+    assert (warning.code, warning.severity, warning.expected, warning.actual) == ("diff.rehashed", "warning", old, new)
+    assert done.exit_code == 0
+    assert [item["class"] for item in done.data["changes"]] == ["rehashed"]  # type: ignore[union-attr,call-overload,index]
+    assert new in demo.path.read_text()
+    assert demo.lock().findings == ()
+
+
+def test_a_digest_edited_by_hand_is_refused(demo: Demo) -> None:
+    """A wrong digest in the lock is not silently mended: what is offered is not what was locked."""
+    demo.write('["alpha"]').lock()
+    text = demo.path.read_text()
+    digest = text.partition('sha256 = "')[2][:64]
+    demo.path.write_text(text.replace(digest, "0" * 64))
+    with pytest.raises(Rehashed, match="edited after envid wrote it"):
+        demo.lock()
+
+
+def test_a_named_lock_names_its_command(demo: Demo, folder: Path) -> None:
+    """The way to accept is told for the lock that it is about."""
+    demo.write('["alpha"]', rest="[tool.envid.locks.dev]").lock(name="dev")
+    republish(folder)
+    with pytest.raises(Rehashed) as caught:
+        demo.lock(name="dev")
+    assert "envid lock --name dev --upgrade-package alpha" in caught.value.hint
+
+
+def test_a_wheel_of_the_project_may_change(demo: Demo, folder: Path) -> None:
+    """A wheel by path is the project's own: rebuilt, it is locked with its new digest, and told."""
+    demo.write('["alpha"]', rest=f'[tool.uv.sources]\nalpha = {{ path = "../served/{ALPHA}" }}').lock()
+    republish(folder)
+    done = demo.lock()
+    assert [item["class"] for item in done.data["changes"]] == ["rehashed"]  # type: ignore[union-attr,call-overload,index]
+    assert done.findings == ()
+
+
+@pytest.mark.parametrize("how", ["requirement", "source", "override"])
+def test_a_digest_in_a_url_is_held(demo: Demo, folder: Path, server: IndexServer, how: str) -> None:
+    """The sha256 fragment of a direct URL is kept when it is right and refused when it is wrong."""
+    right = sha256_of(folder / ALPHA)
+
+    def asked(digest: str) -> Demo:
+        url = f"{server.file_url(ALPHA)}#sha256={digest}"
+        if how == "source":
+            return demo.write('["alpha"]', rest=f'[tool.uv.sources]\nalpha = {{ url = "{url}" }}')
+        if how == "override":
+            return demo.write('["alpha"]', lock=f'overrides = ["alpha @ {url}"]')
+        return demo.write(f'["alpha @ {url}"]')
+
+    with pytest.raises(DigestMismatch, match=ALPHA) as caught:
+        asked("0" * 64).lock()
+    assert caught.value.exit_code == 5
+    assert not demo.path.exists()
+    asked(right.upper()).lock()
+    assert right in demo.path.read_text()
+    assert check(demo.open()).exit_code == 0
+    assert check(asked("0" * 64).open()).exit_code == 1
+
+
+def test_a_new_digest_in_the_url_vouches_for_new_bytes(demo: Demo, folder: Path, server: IndexServer) -> None:
+    """Who writes the digest of the new file into the requirement has accepted it."""
+    url = f"alpha @ {server.file_url(ALPHA)}"
+    demo.write(f'["{url}#sha256={sha256_of(folder / ALPHA)}"]').lock()
+    _, new = republish(folder)
+    with pytest.raises(DigestMismatch):
+        demo.lock(upgrade=True)
+    demo.write(f'["{url}#sha256={new}"]').lock()
+    assert new in demo.path.read_text()
+
+
+def test_a_digest_that_cannot_be_held_is_refused(demo: Demo, folder: Path, server: IndexServer) -> None:
+    """A digest of another algorithm is refused by name instead of being ignored."""
+    digest = hashlib.sha512((folder / ALPHA).read_bytes()).hexdigest()
+    with pytest.raises(DependencyRefused, match="sha512"):
+        demo.write(f'["alpha @ {server.file_url(ALPHA)}#sha512={digest}"]').lock()
+
+
+def test_every_declared_lock_is_locked(demo: Demo) -> None:
+    """lock_all makes each declared lock; a name to upgrade has to be in one of them."""
+    rest = '[tool.envid.locks.dev]\ngroups = ["dev"]\n[dependency-groups]\ndev = ["beta"]'
+    demo.write('["alpha"]', rest=rest)
+    done = lock_all(demo.open())
+    assert list(done.data["locks"]) == ["default", "dev"]  # type: ignore[call-overload]
+    assert check(demo.open()).answer.count("fresh") == 2
+    assert "unchanged" in lock_all(demo.open(), upgrade_packages=("beta",)).answer
+    with pytest.raises(ConfigError, match="bet:"):
+        lock_all(demo.open(), upgrade_packages=("bet",))
+    demo.write('["alpha"]', rest=rest.replace("beta", "nothing-here"))
+    with pytest.raises(EnvidError, match="the lock dev: "):
+        lock_all(demo.open())
