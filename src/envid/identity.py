@@ -173,12 +173,21 @@ def digest(identity: Identity) -> str:
 
     BLAKE3 derive_key with the context ``envid-identity/1 LAYER``.
     """
-    return derive_hex(f"{SCHEMA} {identity.layer}", document(identity))
+    return _digest(identity.layer, document(identity))
+
+
+def _digest(layer: str, data: bytes) -> str:
+    return derive_hex(f"{SCHEMA} {layer}", data)
 
 
 def key(identity: Identity) -> str:
     """Return ``envid1-LAYER-DIGEST``."""
-    return f"{PREFIX}-{identity.layer}-{digest(identity)}"
+    return document_key(identity.layer, document(identity))
+
+
+def document_key(layer: str, data: bytes) -> str:
+    """Return ``envid1-LAYER-DIGEST`` of the identity of ``layer`` whose document is ``data``."""
+    return f"{PREFIX}-{layer}-{_digest(layer, data)}"
 
 
 def ci_key(identity: Identity, os: str, arch: str, pytag: str) -> str:

@@ -11,8 +11,7 @@ from envid.app.outcome import Memory, Outcome
 from envid.app.recorded import record
 from envid.app.selecting import Aim, aim, resolve
 from envid.app.workspace import Workspace
-from envid.identity import SCHEMA, Identity, ci_key, components_of, document, identify
-from envid.identity import key as key_of
+from envid.identity import SCHEMA, Identity, ci_key, components_of, document, document_key, identify
 from envid.values.artifact import Lock
 from envid.values.digest import JSONValue, blake3_hex
 from envid.values.frozen import dataclass, field
@@ -29,6 +28,8 @@ class Identified:
     """One identity, what it was computed for, and whether it may be remembered."""
 
     identity: Identity
+    document: bytes
+    """Canonical JSON of the identity."""
     target: Target
     filenames: Mapping[str, str] = field(default_factory=dict)
     """sha256 to file name of every selected artifact."""
@@ -37,7 +38,7 @@ class Identified:
     @property
     def key(self) -> str:
         """``envid1-LAYER-DIGEST``."""
-        return key_of(self.identity)
+        return document_key(self.identity.layer, self.document)
 
 
 def identify_for(
@@ -71,14 +72,15 @@ def identify_for(
     )
     values = measure_components(subject, components)
     identity = identify(layer, components, values)
+    data = document(identity)
     memory = None
     if isinstance(given, bytes) and venv is None and not past and is_repeatable(values):
         pyproject = str(ws.root / "pyproject.toml")
         files = {pyproject: blake3_hex(ws.pyproject), path: blake3_hex(given)}
-        memory = Memory(files=files, document=document(identity))
+        memory = Memory(files=files, document=data)
     taken = (item.artifact for item in resolution.selected if item.artifact is not None)
     names: dict[str, str] = {artifact.sha256: artifact.filename for artifact in taken}
-    return Identified(identity=identity, target=aimed.target, filenames=names, memory=memory)
+    return Identified(identity=identity, document=data, target=aimed.target, filenames=names, memory=memory)
 
 
 def layer_key(
@@ -104,9 +106,10 @@ def key(
 ) -> Outcome:
     """Answer with the key; data ``{"keys": {layer: {target: key}}}``. The identity is recorded for ``explain``."""
     found = identify_for(ws, layer=layer, target=target, name=name, venv=venv)
-    notes = record(ws, found.identity, target=found.target, name=name)
-    data: dict[str, JSONValue] = {"keys": {found.identity.layer: {found.target.name: found.key}}}
-    return Outcome(command="key", answer=found.key, notes=notes, data=data, memory=found.memory)
+    layer, answer = found.identity.layer, found.key
+    notes = record(ws, found.document, layer=layer, target=found.target, name=name)
+    data: dict[str, JSONValue] = {"keys": {layer: {found.target.name: answer}}}
+    return Outcome(command="key", answer=answer, notes=notes, data=data, memory=found.memory)
 
 
 def identity(
@@ -119,7 +122,7 @@ def identity(
 ) -> Outcome:
     """Answer with the identity document; data is ``{"identity": document, "key", "target"}``."""
     found = identify_for(ws, layer=layer, target=target, name=name, venv=venv)
-    text = document(found.identity).decode("utf-8")
+    text = found.document.decode("utf-8")
     data: dict[str, JSONValue] = {
         "identity": {"schema": SCHEMA, "layer": found.identity.layer, "components": found.identity.components},
         "key": found.key,
@@ -143,7 +146,7 @@ def ci_outputs(
     output because it is part of the version of a GitHub cache entry.
     """
     found = identify_for(ws, layer=layer or "venv", target=target, name=name, venv=venv)
-    record(ws, found.identity, target=found.target, name=name)
+    record(ws, found.document, layer=found.identity.layer, target=found.target, name=name)
     parts = found.target.os, found.target.arch, _pytag(found.target)
     whole = ci_key(found.identity, *parts)
     ladder = [whole.rpartition("-")[0] + "-"] if found.identity.layer in LADDERS else []
@@ -151,7 +154,7 @@ def ci_outputs(
         "key": whole,
         "restore-keys": "\n".join(ladder),
         "path": _cached_path(ws, found.identity.layer, venv),
-        "identity": document(found.identity).decode("utf-8"),
+        "identity": found.document.decode("utf-8"),
     }
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from envid.app.workspace import Workspace
 from envid.errors import WriteFailed
-from envid.identity import Identity, document
 from envid.store.recorded import Recorded, keep, read, slot
 from envid.values.target import Target
 
 
-def record(ws: Workspace, identity: Identity, *, target: Target, name: str) -> tuple[str, ...]:
-    """Record ``identity`` of the lock ``name``; return what there is to say about it: that it changed, or nothing.
+def record(ws: Workspace, document: bytes, *, layer: str, target: Target, name: str) -> tuple[str, ...]:
+    """Record an identity of the lock ``name``; return what there is to say about it: that it changed, or nothing.
 
     A cache that cannot be written leaves nothing recorded; that is no failure of what is recorded.
     """
     try:
-        changed = keep(ws.cache, _slot(ws, identity.layer, target, name), document(identity))
+        changed = keep(ws.cache, _slot(ws, layer, target, name), document)
     except WriteFailed:
         return ()
-    note = f"the identity of layer {identity.layer} changed since it was last computed: see `envid explain`"
+    note = f"the identity of layer {layer} changed since it was last computed: see `envid explain`"
     return (note,) if changed else ()
 
 

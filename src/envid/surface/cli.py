@@ -53,17 +53,21 @@ def main(argv: list[str] | None = None) -> int:
 
 def _still(arguments: list[str]) -> tuple[str, int] | None:
     # Late as well: `envid key` should not pay for the walk through an environment.
-    from importlib import import_module
-
-    remembered: tuple[str, int] | None = import_module("envid.app.still").still(arguments)
+    remembered: tuple[str, int] | None = __import__("envid.app.still").app.still.still(arguments)
     return remembered
 
 
 def _cold(arguments: list[str]) -> int:
-    # Not at the top: the fifty classes of envid.errors cost as much as a whole hot answer.
-    from importlib import import_module
+    import gc
 
-    errors, session = import_module("envid.errors"), import_module("envid.surface.session")
+    # A key allocates ten thousand small things and no cycle worth collecting before the process ends.
+    brief = arguments[:1] in (["key"], ["identity"]) and gc.isenabled()
+    if brief:
+        gc.disable()
+    # Not at the top: the fifty classes of envid.errors cost as much as a whole hot answer.
+    # Not by importlib either, whose own imports cost a first key something.
+    errors = __import__("envid.errors").errors
+    session = __import__("envid.surface.session").surface.session
     try:
         return int(session.run(arguments, COMMANDS))
     except (KeyboardInterrupt, BrokenPipeError):
@@ -72,3 +76,6 @@ def _cold(arguments: list[str]) -> int:
         return int(session.complain(error, arguments, COMMANDS))
     except Exception as error:  # noqa: BLE001 - the one place where a bug becomes exit 70
         return int(session.confess(error, arguments, COMMANDS, errors.BUG))
+    finally:
+        if brief:
+            gc.enable()

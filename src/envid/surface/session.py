@@ -2,54 +2,54 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Mapping
-from importlib import import_module
+from types import ModuleType
 
 from envid.app.outcome import Outcome
 from envid.errors import EnvidError
-from envid.surface import console, wire
+from envid.surface import console
+
+
+def late(name: str) -> ModuleType:
+    """Return the module ``name``, imported now; not by importlib, whose own imports cost a first key something."""
+    __import__(name)
+    return sys.modules[name]
 
 
 def run(arguments: list[str], commands: Mapping[str, str]) -> int:
     """Run the command line and return its exit status; EnvidError is the caller's to render."""
     if arguments[:1] in (["key"], ["identity"]):
-        # A key allocates a hundred thousand small things and no cycle worth collecting before the process ends.
-        gc.disable()
-        try:
-            ordinary = import_module("envid.surface.ordinary").answer(arguments)
-        finally:
-            gc.enable()
+        ordinary = late("envid.surface.ordinary").answer(arguments)
         if ordinary is not None:
             return _render(arguments, *ordinary)
-    options = import_module("envid.surface.options").parse(arguments, commands)
+    options = late("envid.surface.options").parse(arguments, commands)
     # Every option that argparse leaves out when it is not given.
     for name, default in (("project", None), ("json", False), ("quiet", False), ("offline", False)):
         if not hasattr(options, name):
             setattr(options, name, default)
     progress = console.progress(wanted=not (options.quiet or options.json))
-    outcome = import_module(commands[options.command]).answer(options, progress)
+    outcome = late(commands[options.command]).answer(options, progress)
     return _render(arguments, outcome, options.json, options.quiet)
 
 
 def _render(arguments: list[str], outcome: Outcome, json: bool, quiet: bool) -> int:
     if json:
-        text = wire.success(outcome)
+        text = late("envid.surface.wire").success(outcome)
         sys.stdout.write(text)
     else:
         text = console.page(outcome, colour=False)
         console.show(outcome, quiet=quiet)
     sys.stdout.flush()
     if outcome.memory is not None:
-        import_module("envid.app.remember").remember(arguments, outcome, stdout=text)
+        late("envid.app.remember").remember(arguments, outcome, stdout=text)
     return int(outcome.exit_code)
 
 
 def complain(error: EnvidError, arguments: list[str], commands: Mapping[str, str]) -> int:
     """Render an expected failure; return its exit code."""
     if "--json" in arguments:
-        sys.stdout.write(wire.failure(error, command=_command(arguments, commands)))
+        sys.stdout.write(late("envid.surface.wire").failure(error, command=_command(arguments, commands)))
     else:
         console.complain(error)
     return error.exit_code
@@ -64,7 +64,7 @@ def confess(error: Exception, arguments: list[str], commands: Mapping[str, str],
     if "--json" in arguments:
         bug = EnvidError(message, hint="this is a bug in envid; please report it with the traceback on stderr")
         bug.slug = "bug"
-        sys.stdout.write(wire.failure(bug, command=_command(arguments, commands)))
+        sys.stdout.write(late("envid.surface.wire").failure(bug, command=_command(arguments, commands)))
     else:
         sys.stderr.write(f"envid: {message}\nhint: this is a bug in envid; please report it with the traceback above\n")
     return status

@@ -48,6 +48,8 @@ def _encode(value: JSONValue, parts: list[str], depth: int) -> None:
         raise NotCanonical(f"nested deeper than {MAX_DEPTH}")
     if isinstance(value, str):
         parts.append(_string(value))
+    elif isinstance(value, list):
+        _encode_array(value, parts, depth)
     elif value is None:
         parts.append("null")
     elif value is True or value is False:
@@ -59,14 +61,18 @@ def _encode(value: JSONValue, parts: list[str], depth: int) -> None:
     elif isinstance(value, Mapping):
         _encode_object(value, parts, depth)
     elif isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):  # type: ignore[redundant-expr]
-        parts.append("[")
-        for index, item in enumerate(value):
-            if index:
-                parts.append(",")
-            _encode(item, parts, depth + 1)
-        parts.append("]")
+        _encode_array(value, parts, depth)
     else:
         raise NotCanonical(f"{type(value).__name__} is not a canonical JSON type")
+
+
+def _encode_array(value: Sequence[JSONValue], parts: list[str], depth: int) -> None:
+    parts.append("[")
+    for index, item in enumerate(value):
+        if index:
+            parts.append(",")
+        _encode(item, parts, depth + 1)
+    parts.append("]")
 
 
 def _encode_object(value: Mapping[str, JSONValue], parts: list[str], depth: int) -> None:
@@ -84,7 +90,11 @@ def _encode_object(value: Mapping[str, JSONValue], parts: list[str], depth: int)
 
 
 def _string(text: str) -> str:
-    if not text.isascii():
+    if text.isascii():
+        # Nearly every string needs no escape, and looking so is quicker than translating.
+        if text.isprintable() and '"' not in text and "\\" not in text:
+            return f'"{text}"'
+    else:
         from unicodedata import is_normalized
 
         if not is_normalized("NFC", text):
