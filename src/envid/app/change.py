@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from envid.errors import InvalidRecord, TooLarge, UnsafePath
-from envid.installed import journal
+from envid.installed import journal, note
 from envid.installed.check import layout_of, sites
 from envid.installed.distributions import Installed, installed
 from envid.installed.interpreter import Environment
@@ -45,8 +45,8 @@ class Plan:
         return not (self.install or self.reinstall or self.remove or self.strays)
 
 
-def plan(environment: Environment, resolution: Resolution, findings: Iterable[Finding]) -> Plan:
-    """Return what heals the errors among ``findings`` (of ``verify``, for ``resolution``)."""
+def plan(environment: Environment, resolution: Resolution, findings: Sequence[Finding]) -> Plan:
+    """Return what heals the errors among ``findings`` (of ``verify``, for ``resolution``, with whole paths)."""
     layout = layout_of(environment)
     errors = [finding for finding in findings if finding.severity == "error" and finding.code in HEALED]
     selected = {str(item.name): item for item in resolution.selected}
@@ -54,7 +54,10 @@ def plan(environment: Environment, resolution: Resolution, findings: Iterable[Fi
     absent = {finding.subject for finding in errors if finding.code in ABSENT}
     changed = {finding.subject for finding in errors if finding.code == "env.version"}
     bytecode = {finding.path for finding in errors if finding.path is not None and finding.path.endswith(".pyc")}
-    wrong = {f.subject for f in errors if f.code in WRONG and f.path not in bytecode} & selected.keys()
+    # Nothing says from which state of its source tree it was built: it is built once more, and noted.
+    unknown = {f.subject for f in findings if f.code == "env.unverified" and f.path == note.NAME}
+    wrong = {f.subject for f in errors if f.code in WRONG and f.path not in bytecode} | unknown
+    wrong &= selected.keys()
     wrong -= absent | changed
     extra = {(finding.subject, finding.path) for finding in errors if finding.code == "env.extra"}
     gone = [
@@ -95,6 +98,7 @@ def change(
         created.update(f"{layout.scripts}/{entry.script}" for entry in rows.entry_points)
         site = next((layout.purelib if scheme == "purelib" else layout.platlib) for scheme, _, _ in rows.schemes)
         trees.add(f"{site}/{rows.dist_info}")
+    created.add(note.NAME)
     dropped = {path.rstrip("/") for path in taken}
     fresh = {path for path in created if path in dropped or not os.path.lexists(root / path)}
     inside = tuple(f"{path}/" for path in dropped if path.endswith((".dist-info", ".egg-info")))

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
+from envid import atomic
 from envid.app.checking import check
 from envid.app.outcome import Outcome
 from envid.app.workspace import Workspace
-from envid.errors import EnvidError
+from envid.errors import EnvidError, WriteFailed
 from envid.installed.interpreter import environment_of, measure
+from envid.installed.prefix import moved_from
 from envid.lock.uv import version_of
 from envid.values.finding import Finding, Severity
 from envid.values.target import fits, host_target
@@ -36,7 +37,10 @@ def doctor(ws: Workspace) -> Outcome:
             found = [_finding(name, "error", error.message, error.hint)]
         findings += found
         worst = next((level for level in ("error", "warning") if any(item.severity == level for item in found)), "ok")
-        rows.append(f"{worst:<8}{name:<13}{WHAT[name]}")
+        what = WHAT[name]
+        if name == "python" and not ws.intent.settings.targets:
+            what = "no targets are declared"
+        rows.append(f"{worst:<8}{name:<13}{what}")
     return Outcome(
         command="doctor",
         answer="\n".join(rows),
@@ -66,7 +70,9 @@ def _python(ws: Workspace) -> Iterator[Finding]:
     interpreter = measure()
     host = host_target(interpreter)
     declared = ws.intent.settings.targets
-    if declared and not any(not fits(target, interpreter) for target in declared):
+    if not declared:
+        return
+    if not any(not fits(target, interpreter) for target in declared):
         nearest = ", ".join(target.name for target in declared[:3])
         yield _finding(
             "python", "warning", f"this host ({host.name}) fits none of the declared targets ({nearest}, ...)",
@@ -79,17 +85,22 @@ def _cache(ws: Workspace) -> Iterator[Finding]:
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
     status = nearest.stat()
-    if not os.access(nearest, os.W_OK):
-        yield _finding(
-            "cache", "warning", f"{ws.cache} cannot be written; nothing is remembered", "set ENVID_CACHE_DIR"
-        )
     if nearest == ws.cache and status.st_mode & 0o002:
         yield _finding("cache", "error", f"{ws.cache} can be written by every user", f"run `chmod o-w {ws.cache}`")
     if nearest == ws.cache and hasattr(os, "getuid") and status.st_uid not in (0, os.getuid()):
         yield _finding("cache", "error", f"{ws.cache} belongs to another user", "set ENVID_CACHE_DIR")
-    free = shutil.disk_usage(nearest).free
-    if free < LEAST_FREE:
-        yield _finding("cache", "warning", f"{free // 2**20} MiB are free where {ws.cache} is", "make room")
+    try:
+        # Permissions do not tell: the file system may be read-only, or take no files at all.
+        with atomic.temporary_directory(beside=nearest):
+            pass
+    except WriteFailed as error:
+        why = f"{ws.cache} cannot be written; nothing is remembered: {error.message}"
+        yield _finding("cache", "warning", why, "set ENVID_CACHE_DIR")
+        return
+    usage = shutil.disk_usage(nearest)
+    # Some network file systems do not tell their size.
+    if usage.total and usage.free < LEAST_FREE:
+        yield _finding("cache", "warning", f"{usage.free // 2**20} MiB are free where {ws.cache} is", "make room")
 
 
 def _locks(ws: Workspace) -> Iterator[Finding]:
@@ -108,10 +119,10 @@ def _environment(ws: Workspace) -> Iterator[Finding]:
             "environment", "error", f"the interpreter {environment.base_executable} behind .venv is gone",
             f"remove {root} and run `envid sync`",
         )  # fmt: skip
-    moved = _other_prefix(environment.scripts, root)
-    if moved:
+    moved = moved_from(environment, (root / "pyvenv.cfg").read_bytes())
+    if moved is not None:
         yield _finding(
-            "environment", "error", f"it was made as {moved} and moved since: its scripts start another one",
+            "environment", "error", f"it was made as {moved} and then moved or copied: its scripts enter that one",
             f"remove {root} and run `envid sync`",
         )  # fmt: skip
     if environment.system_site_packages:
@@ -119,20 +130,6 @@ def _environment(ws: Workspace) -> Iterator[Finding]:
             "environment", "warning", "the environment also sees the packages of the system, which no lock describes",
             "set include-system-site-packages = false in pyvenv.cfg",
         )  # fmt: skip
-
-
-def _other_prefix(scripts: Path, root: Path) -> str | None:
-    """Return the environment that an ``activate`` script names when it is not ``root``."""
-    try:
-        lines = (scripts / "activate").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        name, _, value = line.strip().partition("=")
-        value = value.strip().strip("'\"")
-        if name in ("VIRTUAL_ENV", "export VIRTUAL_ENV") and os.path.isabs(value):
-            return None if os.path.realpath(value) == os.path.realpath(root) else value
-    return None
 
 
 def _links(ws: Workspace) -> Iterator[Finding]:

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from envid.app.sourced import judge
 from envid.app.workspace import Workspace
 from envid.errors import DigestMismatch, InvalidWheel, StoreError, TooLarge, UnsafePath
+from envid.installed import note
 from envid.installed.check import Survey
 from envid.installed.expected import Expected, Layout
 from envid.installed.proof import Place, prove
@@ -28,6 +30,8 @@ class Knowledge:
     findings: tuple[Finding, ...]
     unverified: int
     """Distributions that nothing is known about."""
+    trees: bool
+    """Whether files outside of the environment had a say: source trees."""
 
 
 def gather(
@@ -41,13 +45,17 @@ def gather(
     ``given`` are contents that are known otherwise, by name.
     """
     expected = Expected(layout)
-    findings = []
+    findings: list[Finding] = []
     unverified = 0
+    trees = False
+    known: note.Note | None = None
     wheels = {(one.name, one.version): one.wheels for one in lock.distributions if len(one.wheels) > 1}
     for item, place in surveyed.matched.values():
         artifact = item.artifact
         if artifact is None or not artifact.filename.endswith(".whl"):
-            findings.append(_unverified(item, place))
+            known = note.read(Path(place.root)) if known is None else known
+            findings += judge(ws, item, place, known)
+            trees = trees or item.source is not None
             unverified += 1
             continue
         rows = given.get(place.name) or _rows(ws, artifact, wheelhouse)
@@ -63,7 +71,7 @@ def gather(
         elif not _prove(lock, artifact, item, place, expected):
             findings.append(_unverified(item, place))
             unverified += 1
-    return Knowledge(expected=expected, findings=tuple(findings), unverified=unverified)
+    return Knowledge(expected=expected, findings=tuple(findings), unverified=unverified, trees=trees)
 
 
 def _same_wheel(place: Place, rows: ContentRows) -> bool:
@@ -131,19 +139,9 @@ def _headers_name(place: Place, rows: ContentRows) -> str | None:
 
 
 def _unverified(item: Selected, place: Place) -> Finding:
-    wheel = item.artifact is not None and item.artifact.filename.endswith(".whl")
-    if wheel:
-        message = f"no digest of the contents of {place.name} is known: nothing says what its files should be"
-        hint = "run `envid sync` or `envid vendor` once on this host, or lock with `contents = true`"
-    elif item.artifact is not None:
-        message = f"{place.name} was built from a source distribution: its files are held to their own RECORD only"
-        hint = "prefer a wheel, or accept that this distribution cannot be verified"
-    else:
-        kind = "an editable" if item.source is not None and item.source.editable else "a local"
-        kind = "a version-control" if item.source is not None and item.source.kind == "vcs" else kind
-        message = f"{place.name} comes from {kind} source: what it imports is not verified"
-        hint = "it is as trustworthy as the checkout it comes from"
     return Finding(
-        code="env.unverified", severity="error" if wheel else "warning", subject=place.name, path=place.directory,
-        message=message, expected=item.artifact.filename if item.artifact is not None else None, hint=hint,
+        code="env.unverified", severity="error", subject=place.name, path=place.directory,
+        message=f"no digest of the contents of {place.name} is known: nothing says what its files should be",
+        expected=item.artifact.filename if item.artifact is not None else None,
+        hint="run `envid sync` or `envid vendor` once on this host, or lock with `contents = true`",
     )  # fmt: skip

@@ -24,18 +24,19 @@ DECISIVE = (
 """Modules that make the answers. Where envid runs from a checkout, every one of its modules is looked at instead."""
 VERIFYING = (
     "app/asking.py", "app/knowledge.py", "app/members.py", "app/outcome.py", "app/recall.py", "app/seeds.py",
-    "app/selecting.py", "app/still.py", "app/verify.py", "app/workspace.py", "atomic.py", "errors.py",
-    "installed/archive.py", "installed/bytecode.py", "installed/check.py", "installed/compiled.py",
-    "installed/distributions.py", "installed/entry_points.py", "installed/expected.py", "installed/files.py",
-    "installed/hashing.py", "installed/interpreter.py", "installed/judged.py", "installed/launcher.py",
-    "installed/listing.py", "installed/marshalled.py", "installed/measuring.py", "installed/prefix.py",
-    "installed/proof.py", "installed/published.py", "installed/record.py", "installed/statindex.py",
-    "installed/strays.py", "installed/walk.py", "installed/wheel.py", "installed/wheelhouse.py",
-    "installed/witness.py", "lock/canonical.py", "lock/entries.py", "lock/toml.py", "lock/write.py", "process.py",
-    "store/contents.py", "store/sidecar.py", "store/wheels.py", "surface/ci.py", "surface/cli.py",
-    "surface/commands/verify.py", "surface/console.py", "surface/options.py", "surface/session.py", "surface/wire.py",
-    "values/artifact.py", "values/contents.py", "values/finding.py", "values/frozen.py", "values/inputs.py",
-    "values/intent.py", "values/interpreter.py", "values/progress.py", "values/requirement.py",
+    "app/selecting.py", "app/sourced.py", "app/sources.py", "app/still.py", "app/verify.py", "app/workspace.py",
+    "atomic.py", "errors.py", "installed/archive.py", "installed/bytecode.py", "installed/check.py",
+    "installed/compiled.py", "installed/distributions.py", "installed/entry_points.py", "installed/expected.py",
+    "installed/files.py", "installed/hashing.py", "installed/interpreter.py", "installed/judged.py",
+    "installed/launcher.py", "installed/listing.py", "installed/marshalled.py", "installed/measuring.py",
+    "installed/note.py", "installed/prefix.py", "installed/proof.py", "installed/published.py",
+    "installed/record.py", "installed/statindex.py", "installed/strays.py", "installed/walk.py",
+    "installed/wheel.py", "installed/wheelhouse.py", "installed/witness.py", "lock/canonical.py", "lock/entries.py",
+    "lock/toml.py", "lock/write.py", "process.py", "store/contents.py", "store/sidecar.py", "store/wheels.py",
+    "surface/ci.py", "surface/cli.py", "surface/commands/verify.py", "surface/console.py", "surface/options.py",
+    "surface/session.py", "surface/wire.py", "values/artifact.py", "values/contents.py", "values/finding.py",
+    "values/frozen.py", "values/inputs.py", "values/intent.py", "values/interpreter.py", "values/progress.py",
+    "values/requirement.py",
 )  # fmt: skip
 """Every other module that `envid verify` loads; it alone pays for looking at them."""
 _MAX_INPUT = 64 * 1024 * 1024

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from envid import atomic, process
 from envid.app.change import HEALED, Plan, change, plan
-from envid.app.fetching import fetch_artifacts, refuse_sdists
+from envid.app.fetching import fetch_artifacts, local_files, refuse_sdists
+from envid.app.keys import identify_for
 from envid.app.network import indexes_of
 from envid.app.outcome import Outcome
+from envid.app.pythons import found, named, suitable
+from envid.app.recorded import record
 from envid.app.selecting import resolve
+from envid.app.sourced import noted, state_of
+from envid.app.synced import Done, outcome
 from envid.app.verify import verify
 from envid.app.workspace import Workspace
-from envid.errors import IntegrityError, InterpreterNotFound, InvalidEnvironment, TargetUnfit
-from envid.installed import journal
+from envid.errors import (
+    EnvidError,
+    IdentityUnknown,
+    IntegrityError,
+    InvalidEnvironment,
+    TargetNotCovered,
+    TargetUnfit,
+    WriteFailed,
+)
+from envid.installed import journal, note
 from envid.installed.interpreter import Environment, environment_of, measure, probe, running
+from envid.installed.prefix import moved_from
 from envid.installed.wheel import read_contents
 from envid.lock import install
 from envid.lock.indexes import variables_of
@@ -27,7 +42,7 @@ from envid.lock.pylock import read
 from envid.store.contents import ContentRows, load_rows
 from envid.store.wheels import file_sha256
 from envid.values.artifact import Artifact, Resolution, Selected, Sha256
-from envid.values.digest import JSONValue, blake3_hex
+from envid.values.digest import blake3_hex
 from envid.values.finding import Finding
 from envid.values.interpreter import Interpreter
 from envid.values.progress import SILENT, Progress
@@ -35,6 +50,7 @@ from envid.values.target import Target, fits, host_target, parse_target
 
 GUARD_TIMEOUT: Final = 900.0
 """Seconds to wait for another sync of the same environment."""
+_REMAKE: Final = "remove it and run `envid sync` again, or name another one with --venv"
 ROUNDS: Final = 3
 """A removal may bring to light what its RECORD hid; after this many rounds the rest is reported."""
 
@@ -45,12 +61,14 @@ def sync(
     venv: str | None = None,
     target: str | None = None,
     name: str = "default",
+    python: str | None = None,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Make the environment hold what the lock ``name`` has for the target, and nothing else.
 
     ``venv`` defaults to ``.venv`` of the project and is made when it is missing. ``target`` defaults to
-    what the environment's interpreter (or the running one) is. Either all of the change is done and
+    what the environment's interpreter is; a new environment is made with ``python`` (a path or a version), else
+    with the running interpreter, else with one that fits a declared target. Either all of the change is done and
     proven, or the environment is as it was; a new one is then not there. Raises what
     ``fetch_artifacts`` raises, and LockNotFound, InvalidLock, TargetNotCovered, NoCompatibleArtifact,
     SdistRefused, TargetUnfit, InterpreterNotFound, InvalidEnvironment, InstallFailed,
@@ -59,7 +77,10 @@ def sync(
     path = workspace.environment_path(venv)
     text = None if target == "host" else target
     guard = workspace.cache / "guards-v1" / f"sync-{blake3_hex(os.fsencode(os.path.realpath(path)))[:32]}"
-    one = _Sync(workspace=workspace, path=path, target_text=text, name=name, progress=progress, done=_Done())
+    one = _Sync(
+        workspace=workspace, path=path, target_text=text, name=name, python=python, progress=progress, done=Done()
+    )
+    _insist_directory(path)
     with process.interruptible(), atomic.guard(guard, timeout=GUARD_TIMEOUT):
         if journal.pending(path):
             one.done.notes.append(f"undid a sync of {path} that had not come to its end")
@@ -68,6 +89,15 @@ def sync(
         if _is_new(path):
             one.make()
         return one.mend()
+
+
+def _insist_directory(path: Path) -> None:
+    """Raise InvalidEnvironment for something at ``path`` that is no directory."""
+    if os.path.lexists(path) and not path.is_dir():
+        what = "a link that leads nowhere" if path.is_symlink() and not path.exists() else "not a directory"
+        raise InvalidEnvironment(
+            f"{path} is {what}", path=str(path), hint="remove it, or name another place with --venv"
+        )
 
 
 def _is_new(path: Path) -> bool:
@@ -80,21 +110,10 @@ def _is_new(path: Path) -> bool:
     except FileNotFoundError:
         return True
     except OSError as error:
-        raise InvalidEnvironment(f"{path} is not a directory", path=str(path), hint="name another --venv") from error
+        raise InvalidEnvironment(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
     raise InvalidEnvironment(
         f"{path} holds files and is not a virtual environment", path=str(path), hint="remove it, or name another --venv"
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Done:
-    """What was changed, over all rounds; its containers grow."""
-
-    installed: dict[str, str | None] = field(default_factory=dict)
-    reinstalled: dict[str, str | None] = field(default_factory=dict)
-    removed: dict[str, str] = field(default_factory=dict)
-    strays: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +125,10 @@ class _Sync:
     target_text: str | None
     """``None``: what the interpreter is."""
     name: str
+    python: str | None
+    """What the caller wants the environment to be made with."""
     progress: Progress
-    done: _Done
+    done: Done
 
     # --- a new environment ------------------------------------------------------------------
 
@@ -120,7 +141,7 @@ class _Sync:
             try:
                 journal.begin_fresh(self.path)
                 install.create(self.path, interpreter.executable)
-                self.install_proven(environment_of(self.path), items, frozenset())
+                self.install_proven(environment_of(self.path), resolution.selected, items, frozenset())
             except BaseException:
                 with process.uninterrupted():
                     journal.roll_back(self.path)
@@ -132,34 +153,50 @@ class _Sync:
 
     def base(self) -> tuple[Interpreter, Target]:
         """Return the interpreter to make the environment for, and the target."""
-        here = measure()
-        if self.target_text is None:
-            return here, host_target(here)
-        target = parse_target(self.target_text)
-        reasons = fits(target, here)
-        if not reasons:
+        here = measure() if self.python is None else named(self.workspace, self.python)
+        if self.target_text is not None:
+            target = parse_target(self.target_text)
+            if self.python is None:
+                # Another interpreter helps only against reasons that are the interpreter's.
+                _insist_fit(target, [r for r in fits(target, here) if not r.startswith("the interpreter")])
+                here = found(self.workspace, target)
+            _insist_fit(target, fits(target, here))
             return here, target
-        # Another interpreter helps only against reasons that are the interpreter's.
-        _insist_fit(target, [reason for reason in reasons if not reason.startswith("the interpreter")])
-        wanted = target.patch or ".".join(str(part) for part in target.python)
-        found = install.find_python(wanted)
-        if found is None:
-            hint = f"install it: `uv python install {wanted}`"
-            raise InterpreterNotFound(f"there is no Python {wanted} on this machine", hint=hint)
-        interpreter = probe(Path(found), cache=self.workspace.cache)
-        _insist_fit(target, fits(target, interpreter))
-        return interpreter, target
+        declared = self.workspace.intent.settings.targets
+        if self.python is None and declared and all(fits(one, here) for one in declared):
+            other = suitable(self.workspace, declared)
+            if other is not None:
+                here, target = other
+                self.done.notes.append(
+                    f"Python {here.version} ({here.executable}) was taken: it fits {target.name}, and "
+                    "the one that runs envid fits no declared target"
+                )
+        return here, host_target(here)
 
     # --- an environment that is there -------------------------------------------------------
 
     def mend(self) -> Outcome:
         """Change the environment until nothing is left to heal, and say what was done."""
         environment = environment_of(self.path)
+        former = moved_from(environment, (self.path / "pyvenv.cfg").read_bytes())
+        if former is not None:
+            raise InvalidEnvironment(
+                f"{self.path} was made as {former} and then moved or copied: its activate and scripts enter that one",
+                path=str(self.path),
+            )
         base = environment.base_executable
         interpreter = measure() if str(base) == running() else probe(base, cache=self.workspace.cache)
+        self.insist_python(interpreter)
         target = host_target(interpreter) if self.target_text is None else parse_target(self.target_text)
-        _insist_fit(target, fits(target, interpreter) if self.target_text is not None else ())
-        resolution = self.resolution(target)
+        if self.target_text is not None and (reasons := fits(target, interpreter)):
+            self.refuse(interpreter, f"{target.name} does not fit it: {'; '.join(reasons)}")
+        try:
+            resolution = self.resolution(target)
+        except TargetNotCovered as error:
+            raise TargetNotCovered(
+                f"{self.path} was made with Python {interpreter.version}: {error.message}",
+                hint=f"{_REMAKE}; or add its target to [tool.envid] targets and run `envid lock`", **error.context,
+            ) from error
         findings = self.look()
         if self.learn(resolution, {finding.subject for finding in findings if finding.code == "env.unverified"}):
             findings = self.look()
@@ -169,7 +206,40 @@ class _Sync:
                 break
             self.apply(environment, interpreter, planned)
             findings = self.look()
-        return self.outcome(target, len(resolution.selected), findings)
+        self.remember(environment, resolution, findings)
+        return outcome(
+            self.workspace, self.done, path=self.path, name=self.name, target=target, total=len(resolution.selected),
+            findings=findings,
+        )  # fmt: skip
+
+    def insist_python(self, interpreter: Interpreter) -> None:
+        """Raise TargetUnfit when the environment has another Python than the caller names."""
+        if self.python is None:
+            return
+        wanted = named(self.workspace, self.python)
+        if (wanted.version, wanted.soabi) != (interpreter.version, interpreter.soabi):
+            self.refuse(interpreter, f"not with {wanted.version} ({wanted.executable})")
+
+    def refuse(self, interpreter: Interpreter, why: str) -> NoReturn:
+        """Raise TargetUnfit: the environment that is there cannot become what is wanted."""
+        raise TargetUnfit(
+            f"{self.path} was made with Python {interpreter.version}: {why}", hint=_REMAKE, path=str(self.path)
+        )
+
+    def remember(self, environment: Environment, resolution: Resolution, findings: Sequence[Finding]) -> None:
+        """Note which lock is installed, and record the identity for ``explain``; neither can fail what was done."""
+        if any(finding.severity == "error" and finding.code.startswith("env.") for finding in findings):
+            return
+        kept = note.read(environment.root)
+        names = {str(item.name) for item in resolution.selected}
+        sources = {name: one for name, one in kept.sources.items() if name in names} if kept is not None else {}
+        with contextlib.suppress(WriteFailed):
+            note.write(environment.root, note.Note(lock=self.name, sources=sources))
+        # A layer that cannot be measured here has nothing to be recorded.
+        with contextlib.suppress(EnvidError):
+            own = None if str(environment.base_executable) == running() else str(self.path)
+            done = identify_for(self.workspace, target=self.target_text, name=self.name, venv=own)
+            record(self.workspace, done.document, layer=done.identity.layer, target=done.target, name=self.name)
 
     def learn(self, resolution: Resolution, names: Set[str]) -> bool:
         """Fetch the wheels of installed distributions that nothing is known about; return whether there were any."""
@@ -177,7 +247,10 @@ class _Sync:
             item.artifact for item in resolution.selected
             if item.name in names and item.artifact is not None and item.artifact.filename.endswith(".whl")
         ]  # fmt: skip
-        if not artifacts or self.workspace.offline:
+        if self.workspace.offline:
+            files, _ = local_files(self.workspace, artifacts, name=self.name, progress=self.progress)
+            artifacts = [artifact for artifact in artifacts if artifact.sha256 in files]
+        if not artifacts:
             return False
         fetch_artifacts(self.workspace, artifacts, name=self.name, progress=self.progress)
         return True
@@ -192,26 +265,15 @@ class _Sync:
             noted = change(environment, planned, known, built=built)
             try:
                 journal.begin(environment.root, noted)
-                self.install_proven(environment, items, {str(item.name) for item in planned.reinstall})
+                again = {str(item.name) for item in planned.reinstall}
+                self.install_proven(environment, wanted, items, again)
             except BaseException:
                 with process.uninterrupted():
                     journal.roll_back(environment.root)
                 raise
             with process.uninterrupted():
                 journal.finish(environment.root)
-        self.tell(planned)
-
-    def tell(self, planned: Plan) -> None:
-        """Note what was done."""
-        done, kept = self.done, {str(item.name) for item in (*planned.install, *planned.reinstall)}
-        done.installed.update({str(item.name): item.version for item in planned.install})
-        done.reinstalled.update({str(item.name): item.version for item in planned.reinstall})
-        for _, one in planned.remove:
-            if one.name not in kept:
-                done.removed[one.name] = one.version
-                done.notes.append(f"removed {one.name} {one.version}, which is not in the lock")
-        done.strays.extend(planned.strays)
-        done.notes.extend(f"removed {path}, which no locked wheel brought" for path in planned.strays)
+        self.done.tell(planned)
 
     # --- pieces -----------------------------------------------------------------------------
 
@@ -264,7 +326,9 @@ class _Sync:
         }
         return {name: rows for name, rows in loaded.items() if rows is not None}
 
-    def install_proven(self, environment: Environment, items: Sequence[Installable], tampered: Set[str]) -> None:
+    def install_proven(
+        self, environment: Environment, selected: Sequence[Selected], items: Sequence[Installable], tampered: Set[str]
+    ) -> None:
         """Install ``items`` and hold the result to the contents of the wheels; raise IntegrityError.
 
         Wheels are unpacked for this environment alone, and linked into it from there: uv's cache of unpacked wheels may
@@ -275,9 +339,12 @@ class _Sync:
         shared = self.workspace.variables.get("UV_LINK_MODE", "") in install.LINK_MODES
         wrong: list[Finding] = []
         for number, unpacked in enumerate((tampered if shared else names, names)):
+            # Before the build: who changes the source meanwhile has changed it since.
+            states = self.states(selected)
             self.install(environment, items, unpacked, again=tampered if number == 0 else names)
-            found = self.look() if items else ()
-            wrong = [f for f in found if f.severity == "error" and f.code in HEALED and f.subject in names]
+            self.note(environment, states)
+            seen = self.look() if items else ()
+            wrong = [f for f in seen if f.severity == "error" and f.code in HEALED and f.subject in names]
             if not wrong:
                 return
         raise IntegrityError(
@@ -285,6 +352,22 @@ class _Sync:
             hint="the environment is as it was; look for what changes files behind the installer's back",
             package=wrong[0].subject, path=wrong[0].path,
         )  # fmt: skip
+
+    def states(self, selected: Sequence[Selected]) -> Mapping[str, str]:
+        """Return what each of ``selected`` that is built is built from, where that can be told."""
+        built = [i for i in selected if i.artifact is None or not i.artifact.filename.endswith(".whl")]
+        states = {}
+        for item in built:
+            with contextlib.suppress(IdentityUnknown):
+                states[str(item.name)] = state_of(self.workspace, item)
+        return states
+
+    def note(self, environment: Environment, states: Mapping[str, str]) -> None:
+        """Note in the environment what was installed from where; raise WriteFailed."""
+        kept = note.read(environment.root)
+        before = dict(kept.sources) if kept is not None else {}
+        made = noted(dict.fromkeys((environment.purelib, environment.platlib)), states)
+        note.write(environment.root, note.Note(lock=self.name, sources={**before, **made}))
 
     def install(
         self, environment: Environment, items: Sequence[Installable], unpacked: Set[str], *, again: Set[str]
@@ -323,46 +406,11 @@ class _Sync:
     def look(self) -> tuple[Finding, ...]:
         """Return what ``verify`` finds now."""
         return verify(
-            self.workspace, venv=str(self.path), name=self.name, target=self.target_text, progress=self.progress
-        ).findings
-
-    def outcome(self, target: Target, total: int, findings: Sequence[Finding]) -> Outcome:
-        """Return what was done and what is left."""
-        done, reported = self.done, _reported(findings)
-        data: dict[str, JSONValue] = {
-            "environment": str(self.path),
-            "target": target.name,
-            "installed": _rows(done.installed),
-            "removed": _rows(done.removed),
-            "reinstalled": _rows(done.reinstalled),
-            "unchanged": total - len({*done.installed, *done.reinstalled}),
-            "removed_files": sorted(done.strays),
-        }
-        changes = (("installed", done.installed), ("reinstalled", done.reinstalled), ("removed", done.removed))
-        summary = ", ".join(f"{len(rows)} {word}" for word, rows in changes if rows)
-        if not summary and not done.strays:
-            bad = any(finding.severity == "error" for finding in reported)
-            summary = "nothing that sync could do" if bad else "nothing to do: the environment is what the lock says"
-        notes = (*done.notes, f"{self.path}: {summary}") if summary else tuple(done.notes)
-        return Outcome(command="sync", notes=notes, data=data, findings=reported)
+            self.workspace, venv=str(self.path), name=self.name, target=self.target_text, short_paths=False,
+            progress=self.progress,
+        ).findings  # fmt: skip
 
 
 def _insist_fit(target: Target, reasons: Sequence[str]) -> None:
     if reasons:
         raise TargetUnfit(f"{target.name} cannot be installed here: {'; '.join(reasons)}", target=target.name)
-
-
-def _rows(versions: Mapping[str, str | None]) -> list[JSONValue]:
-    return [{"name": name, "version": versions[name]} for name in sorted(versions)]
-
-
-def _reported(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Return what ``verify`` still says: about the environment as it stands, about the lock as a warning.
-
-    The lock was installed as it is, which is what was asked.
-    """
-    return tuple(
-        replace(finding, severity="warning")
-        if finding.code.startswith("lock.") and finding.severity == "error" else finding
-        for finding in findings
-    )  # fmt: skip

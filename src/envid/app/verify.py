@@ -16,6 +16,7 @@ from envid.app.knowledge import Knowledge, gather
 from envid.app.outcome import Memory, Outcome
 from envid.app.seeds import recognise
 from envid.app.selecting import resolve
+from envid.app.sourced import hint_at_name
 from envid.app.workspace import Workspace, now_ns
 from envid.errors import (
     EnvironmentNotFound,
@@ -63,6 +64,8 @@ class Examined:
         """The site-packages directories, relative to the environment."""
         self.witness = b""
         """Of the environment as it was found; empty when no later run may rely on it."""
+        self.trees = False
+        """Whether source trees had a say, which no witness looks at."""
 
 
 def verify(
@@ -73,13 +76,15 @@ def verify(
     name: str = "default",
     target: str | None = None,
     wheelhouse: str | None = None,
+    short_paths: bool = True,
     progress: Progress = SILENT,
 ) -> Outcome:
     """Check every declared lock, the environment against the lock ``name``, and with ``wheelhouse`` that directory.
 
     ``venv`` defaults to ``.venv`` of the project, whose absence is no error; ``target`` to the
-    environment's own interpreter. ``data``: ``{"depth", "environment", "target", "checked": {"distributions",
-    "files", "bytes"}, "verified", "unverified", "locks"}``. Raises InvalidLock, InvalidTarget, ConfigError.
+    environment's own interpreter. Without ``short_paths``, the paths of files in site-packages are relative to
+    the environment, too. ``data``: ``{"depth", "environment", "target", "checked": {"distributions", "files",
+    "bytes"}, "verified", "unverified", "locks"}``. Raises InvalidLock, InvalidTarget, ConfigError.
     """
     started = now_ns()
     checked = check_locks(ws)
@@ -96,7 +101,8 @@ def verify(
                  wheelhouse=wheelhouse, started=started, progress=progress)  # fmt: skip
         if wheelhouse is not None:
             findings += check_wheelhouse(os.path.abspath(wheelhouse), lock)
-    findings += [_shown(finding, examined.sites) for finding in examined.findings]
+    found = hint_at_name(examined.environment, name, examined.findings)
+    findings += [_shown(finding, examined.sites if short_paths else ()) for finding in found]
     data: dict[str, JSONValue] = {
         "depth": depth,
         "environment": examined.environment,
@@ -111,7 +117,8 @@ def verify(
     )
     # A wheelhouse is not part of the witness, and where the locks depend on more than files that can be named, neither
     # can this answer be remembered.
-    if outcome.exit_code == 0 and examined.witness and wheelhouse is None and depth != "full" and checked.memory:
+    witnessed = examined.witness and not examined.trees
+    if outcome.exit_code == 0 and witnessed and wheelhouse is None and depth != "full" and checked.memory:
         return replace(outcome, memory=Memory(files=checked.memory.files, document=examined.witness))
     return outcome
 
@@ -243,6 +250,7 @@ class _Run:
         )  # fmt: skip
         self.examined.findings += known.findings
         self.examined.unverified = known.unverified
+        self.examined.trees = known.trees
         return seeded.survey, known
 
     def _quick(self, layout: Layout, scripts: Sequence[str]) -> tuple[Survey, Report]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from envid.installed.record import normalized
-from envid.values.artifact import Selected
+from envid.values.artifact import LocalSource, Selected
 from envid.values.finding import Finding
 
 Kind = Literal["dist-info", "egg-info", "egg-link"]
@@ -136,9 +136,7 @@ def origin(item: Selected, data: bytes | None, *, path: str) -> Finding | None:
     if not isinstance(document, dict):
         return _contradiction(item, path, "direct_url.json is not an object", None)
     if item.source is not None:
-        if _same_source(item, document):
-            return None
-        return _contradiction(item, path, "it was installed from another source than the lock names", _shown(document))
+        return _other_source(item, item.source, document, path)
     if not isinstance(archive := document.get("archive_info"), dict):
         message = "it was installed from a source tree, the lock names an artifact"
         return _contradiction(item, path, message, _shown(document))
@@ -151,15 +149,34 @@ def origin(item: Selected, data: bytes | None, *, path: str) -> Finding | None:
     return None
 
 
-def _same_source(item: Selected, document: dict[str, object]) -> bool:
-    source = item.source
-    if source is None:
-        return False
-    if source.kind == "vcs":
-        info = document.get("vcs_info")
-        return isinstance(info, dict) and info.get("commit_id") == source.commit
-    info = document.get("dir_info")
-    return isinstance(info, dict) and bool(info.get("editable", False)) == source.editable
+def _other_source(item: Selected, source: LocalSource, document: dict[str, object], path: str) -> Finding | None:
+    if source.kind == "directory":
+        info = document.get("dir_info")
+        if isinstance(info, dict) and bool(info.get("editable", False)) == source.editable:
+            return None
+        return _contradiction(item, path, "it was installed from another source than the lock names", _shown(document))
+    info = document.get("vcs_info")
+    if not isinstance(info, dict):
+        return _contradiction(item, path, "it was installed from another source than the lock names", _shown(document))
+    commit = info.get("commit_id")
+    if not isinstance(commit, str) or commit.lower() != (source.commit or "").lower():
+        found = _contradiction(item, path, "it was installed from another commit", str(commit)[:64])
+        return replace(found, expected=source.commit)
+    there = document.get("subdirectory")
+    if (there or None) != source.subdirectory:
+        message = "it was installed from another directory of the repository"
+        found = _contradiction(item, path, message, str(there)[:200])
+        return replace(found, expected=source.subdirectory or "the top")
+    if source.url is not None and _repository(str(document.get("url", ""))) != _repository(source.url):
+        found = _contradiction(item, path, "it was installed from another repository", _shown(document))
+        return replace(found, expected=source.url.rpartition("@")[2])
+    return None
+
+
+def _repository(url: str) -> str:
+    """Return a URL of a repository without credentials and what spellings of it differ in."""
+    scheme, _, rest = url.removeprefix("git+").partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}".rstrip("/").removesuffix(".git")
 
 
 def _shown(document: dict[str, object]) -> str | None:

@@ -105,8 +105,10 @@ def _run_probe(python: Path) -> Interpreter:
     except EngineFailed as error:
         raise InterpreterNotFound(f"{python} does not answer: {error.message}", path=str(python)) from error
     if done.status != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1][:200]
-        raise InterpreterNotFound(f"{python} is not a usable Python: {last}", path=str(python))
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        # Python says last what is wrong; a shim that has no Python to start says it first.
+        said = lines[0 if done.status == 127 else -1][:200]
+        raise InterpreterNotFound(f"{python} is not a usable Python: {said}", path=str(python))
     try:
         if len(done.stdout) > 65536:
             raise ValueError("too long an answer")

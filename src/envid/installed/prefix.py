@@ -12,6 +12,7 @@ from envid.installed.interpreter import Environment
 from envid.installed.strays import INTERPRETER
 from envid.values.finding import Finding
 
+_MAX_ACTIVATE: Final = 256 * 1024
 _HINT: Final = "recreate the environment: remove it, then run `envid sync`"
 
 
@@ -21,6 +22,9 @@ def check_prefix(environment: Environment, config: bytes, scripts: Iterable[str]
     ``config`` is the bytes of pyvenv.cfg, ``scripts`` the names in the scripts directory.
     """
     findings = []
+    if (former := moved_from(environment, config)) is not None:
+        message = f"it was made as {former} and then moved or copied: its activate and scripts enter that one"
+        findings.append(_finding("pyvenv.cfg", message, expected=str(environment.root), actual=former))
     if environment.system_site_packages:
         findings.append(_finding(
             "pyvenv.cfg", "the environment also imports packages from outside of it (include-system-site-packages)",
@@ -37,6 +41,50 @@ def check_prefix(environment: Environment, config: bytes, scripts: Iterable[str]
         if INTERPRETER.fullmatch(name):
             findings += _interpreter(environment, home, name)
     return findings
+
+
+def moved_from(environment: Environment, config: bytes) -> str | None:
+    """Return the path that an environment was made as, when it is another one than where it is.
+
+    As ``activate`` says it; where there is none, as the ``command`` that ``python -m venv`` writes into pyvenv.cfg.
+    ``None`` also for a relocatable environment, and for one that does not say.
+    """
+    try:
+        with open(environment.scripts / "activate", "rb") as stream:
+            lines = stream.read(_MAX_ACTIVATE).splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        name, equals, value = line.strip().partition(b"=")
+        if equals and name in (b"VIRTUAL_ENV", b"export VIRTUAL_ENV"):
+            former = _unquoted(value.strip())
+            # What is no path is for another shell (`$(cygpath ...)`), or finds itself.
+            if os.path.isabs(former):
+                return _other(environment, former)
+    for line in config.splitlines():
+        name, equals, value = line.partition(b"=")
+        if equals and name.strip() == b"command" and b" -m venv " in value:
+            said = os.fsdecode(value.strip())
+            if said.endswith(tuple(f" {path}" for path in (environment.root, os.path.realpath(environment.root)))):
+                return None
+            former = said[said.rfind(" /") + 1 :]
+            return _other(environment, former) if os.path.isabs(former) else None
+    return None
+
+
+def _unquoted(value: bytes) -> str:
+    """Return the text of a word of the shell as venv, virtualenv and uv quote it."""
+    import shlex
+
+    text = os.fsdecode(value)
+    try:
+        return "".join(shlex.split(text)[:1])
+    except ValueError:
+        return text
+
+
+def _other(environment: Environment, former: str) -> str | None:
+    return None if os.path.realpath(former) == os.path.realpath(environment.root) else former
 
 
 def _home(config: bytes) -> str:

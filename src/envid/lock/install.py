@@ -17,6 +17,7 @@ from envid.values.artifact import Artifact, LocalSource, NormalizedName
 LINK_MODES: Final = ("clone", "copy", "hardlink")
 """What `UV_LINK_MODE` may say; a `symlink` would point into a cache that anybody may empty or change."""
 _PASSED: Final = ("UV_CACHE_DIR",)
+_DISCOVERY: Final = (*_PASSED, "UV_PYTHON_INSTALL_DIR", "UV_PYTHON_PREFERENCE", "PYENV_ROOT", "PYENV_VERSION")
 _TIMEOUT: Final = 1800.0
 
 
@@ -67,14 +68,15 @@ def create(venv: Path, python: str) -> None:
         raise InstallFailed(f"uv cannot make {venv}: {_said(done)}", path=str(venv))
 
 
-def find_python(version: str) -> str | None:
-    """Return the path of an interpreter ``X.Y[.Z]`` on this machine, ``None`` without one."""
+def find_python(version: str) -> tuple[str | None, str]:
+    """Return the path of the interpreter that uv finds for ``X.Y[.Z]`` on this machine, else ``None`` and why."""
     argv = [
         uv_binary(), "python", "find", "--no-config", "--no-project", "--offline", "--no-python-downloads",
         version,
     ]  # fmt: skip
-    done = process.run(argv, env=process.environment(passed=_PASSED), timeout=60.0)
-    return done.stdout.strip() or None if done.status == 0 else None
+    done = process.run(argv, env=process.environment(passed=_DISCOVERY), timeout=60.0)
+    found = done.stdout.strip() if done.status == 0 else ""
+    return (found, "") if found else (None, redact(done.stderr).strip().partition("\n")[0].removeprefix("error: "))
 
 
 def install(
@@ -108,7 +110,10 @@ def install(
             argv.append("--offline")
         if cache is not None:
             argv += ["--cache-dir", str(cache)]
-        for name in sorted({*reinstall}):
+        # What uv built of a directory it keeps by the times of its pyproject.toml alone, and would install again though
+        # the code has changed since.
+        directories = {item.name for item in items if item.source is not None and item.source.kind == "directory"}
+        for name in sorted({*reinstall, *directories}):
             argv += ["--reinstall-package", name]
         extra = transport if sources else None
         done = process.run(argv, env=process.environment(passed=_PASSED, extra=extra), cwd=scratch, timeout=_TIMEOUT)
