@@ -58,8 +58,8 @@ def recognise(ws: Workspace, environment: Environment, surveyed: Survey) -> Seed
 
 
 def _seed(finding: Finding) -> Finding:
-    message = f"{finding.subject} {finding.actual} is not in the lock; it is the one that comes with the interpreter"
-    return replace(finding, severity="info", message=message, hint="`envid sync` and uv leave it where it is")
+    message = f"{finding.subject} {finding.actual} is not in the lock; it came with the interpreter, and may stay"
+    return replace(finding, severity="info", message=message, hint=None)
 
 
 def _bundled(ws: Workspace, environment: Environment, name: str, version: str) -> tuple[str, ContentRows] | None:

@@ -12,6 +12,7 @@ from envid.app.outcome import Outcome
 from envid.app.selecting import resolve, target_for
 from envid.app.workspace import Workspace
 from envid.errors import NoCompatibleArtifact
+from envid.installed.wheelhouse import EXTRA_HINT
 from envid.lock import wheelhouse
 from envid.lock.pylock import parse, read
 from envid.store.wheels import artifact_path, file_sha256
@@ -47,7 +48,7 @@ def vendor(
         atomic.write(folder / filename, data)
     extra = _extra(folder, {artifact.filename for artifact in artifacts} | texts.keys())
     size = sum((folder / artifact.filename).stat().st_size for artifact in artifacts)
-    notes = [f"{folder}: {len(artifacts)} files, {size} bytes, {fetched} fetched"]
+    notes = [f"{folder}: {_files(len(artifacts))}, {size} bytes, {fetched} fetched"]
     notes += [f"replaced {filename}, which was not the file in the lock" for filename in replaced]
     return Outcome(
         command="vendor",
@@ -62,6 +63,10 @@ def vendor(
         },
         findings=(*_source_archives(artifacts), *extra),
     )
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def _resolutions(
@@ -112,7 +117,7 @@ def _extra(folder: Path, known: set[str]) -> tuple[Finding, ...]:
         Finding(
             code="wheelhouse.extra", severity="warning", subject=entry, path=entry,
             message=f"{entry} is in the wheelhouse and not in the lock for these targets",
-            hint="remove it if you do not need it; hashed installs do not use it",
+            hint=EXTRA_HINT,
         )
         for entry in sorted(os.listdir(folder))
         if entry not in known

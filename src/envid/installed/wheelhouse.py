@@ -12,6 +12,7 @@ from envid.values.finding import Finding
 
 NOT_ARTIFACTS: Final = frozenset({"pylock.toml", "requirements.txt", ".gitignore", "CACHEDIR.TAG"})
 """What ``vendor`` puts beside the artifacts."""
+EXTRA_HINT: Final = "remove it if nothing else needs it: hashed installs do not use it, an installer without hashes may"
 
 
 def check_wheelhouse(directory: str, lock: Lock) -> list[Finding]:
@@ -54,7 +55,7 @@ def check_wheelhouse(directory: str, lock: Lock) -> list[Finding]:
     findings += (
         Finding(
             code="wheelhouse.extra", severity="warning", subject=name, path=name,
-            message="the lock does not name this file", hint="remove it: an installer that looks here may take it",
+            message="the lock does not name this file", hint=EXTRA_HINT,
         )
         for name in sorted(present - named.keys() - NOT_ARTIFACTS) if name.endswith((".whl", ".tar.gz", ".zip"))
     )  # fmt: skip
