@@ -89,6 +89,52 @@ def test_a_corrupted_file_in_the_wheelhouse_is_an_error(project: LockedProject) 
         fetch_artifacts(workspace, [wheel])
 
 
+URLS = "https://nowhere.invalid/files"
+
+
+@pytest.mark.parametrize("how", ["relative", "user settings", "index page"])
+def test_a_lock_with_urls_is_served_offline_from_local_places(project: LockedProject, how: str) -> None:
+    """Without network the files of an ordinary lock come from a folder of the caller's, held to their hash."""
+    files = [project.served / f"{name}-1.0-py3-none-any.whl" for name in ("alpha", "beta")]
+    project.lock(*files, link=lambda file: f'url = "{URLS}/{file.name}"')
+    variables = {"UV_FIND_LINKS": "../served/"}
+    if how == "user settings":
+        config = project.root / "home" / ".config" / "uv"
+        config.mkdir(parents=True)
+        (config / "uv.toml").write_text('find-links = ["../../../../served"]\n')
+        variables = {"UV_FIND_LINKS": ""}
+    elif how == "index page":
+        for file in files:
+            page = project.root / "simple" / file.name.split("-")[0] / "index.html"
+            page.parent.mkdir(parents=True)
+            page.write_text(f'<a href="{file.as_uri()}">{file.name}</a>')
+        variables = {"UV_FIND_LINKS": "", "UV_INDEX": "corp=simple"}
+    workspace = project.workspace(variables, offline=True)
+    wanted = artifacts(workspace)
+    assert {path.read_bytes() for path in fetch_artifacts(workspace, wanted).values()} == {
+        file.read_bytes() for file in files
+    }
+    for file in files:
+        file.write_bytes(b"something else")
+    assert len(fetch_artifacts(workspace, wanted)) == 2  # they are in the store now
+
+
+def test_another_file_in_a_local_folder_is_refused_offline_and_passed_over_online(project: LockedProject) -> None:
+    """Wrong bytes under the right name are never taken: an error without network, the lock's URL with it."""
+    file = project.served / "alpha-1.0-py3-none-any.whl"
+    other = project.root / "other" / file.name
+    other.parent.mkdir()
+    other.write_bytes(b"something else")
+    with index_server(project.served) as server:
+        project.lock(file, link=lambda file: f'url = "{server.file_url(file.name)}"')
+        denied = project.workspace(offline=True, UV_FIND_LINKS="other")
+        with pytest.raises(DigestMismatch, match="other/alpha"):
+            fetch_artifacts(denied, artifacts(denied))
+        allowed = project.workspace(UV_FIND_LINKS="other")
+        (found,) = fetch_artifacts(allowed, artifacts(allowed)).values()
+        assert found.read_bytes() == file.read_bytes()
+
+
 def test_offline_names_what_is_missing(project: LockedProject) -> None:
     """Without network and with nothing on this machine, Offline names the files."""
     workspace = project.workspace(offline=True, UV_FIND_LINKS="")

@@ -185,6 +185,31 @@ def test_a_credential_in_the_configuration_is_refused(demo: Demo) -> None:
     assert "s3cret" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"UV_FIND_LINKS": "../served", "UV_NO_INDEX": "1"},
+        {"UV_DEFAULT_INDEX": "../simple"},
+        {"UV_INDEX": "corp=../simple", "UV_DEFAULT_INDEX": "../empty"},
+    ],
+)
+def test_relative_places_start_from_the_project(demo: Demo, folder: Path, variables: dict[str, str]) -> None:
+    """A relative path in uv's index variables is found, although uv runs elsewhere, and stays out of the lock."""
+    (folder.parent / "empty").mkdir()
+    for file in folder.iterdir():
+        page = folder.parent / "simple" / file.name.split("-")[0] / "index.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        with page.open("a") as stream:
+            stream.write(f'<a href="{file.as_uri()}">{file.name}</a>\n')
+    demo.variables |= variables
+    path = demo.write().root / "pyproject.toml"
+    path.write_text(path.read_text().replace(f'indexes = ["{demo.url}"]', ""))
+    demo.lock()
+    assert b"file:" not in demo.path.read_bytes()
+    made = parse(demo.path.read_bytes(), path="x")
+    assert {entry.name for entry in made.distributions} == {"alpha", "beta", "gamma"}
+
+
 def test_exclude_newer_is_a_policy(demo: Demo, server: IndexServer) -> None:
     """The duration is recorded, never a date."""
     server.behaviour.upload_times = dict.fromkeys(

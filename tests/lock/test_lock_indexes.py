@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from envid.errors import ConfigError
-from envid.lock.indexes import Credential, Index, builtin, configured, variables_of
+from envid.lock.indexes import Credential, Index, builtin, configured, located, located_settings, variables_of
 
 A, B, C, D, E = (f"https://{letter}.example/simple" for letter in "abcde")
 
@@ -114,3 +114,38 @@ def test_a_child_is_told_the_same_places() -> None:
     assert configured(variables_of(found)) == found
     assert variables_of(configured({"UV_NO_INDEX": "1"})) == {"UV_NO_INDEX": "1"}
     assert variables_of(configured({})) == {}
+
+
+def test_paths_are_told_as_places_on_this_machine() -> None:
+    """Relative and absolute paths of every index variable become file URLs; URLs, names and the rest stay."""
+    given = {
+        "UV_FIND_LINKS": "wheels, ../more,https://flat.example/x,",
+        "UV_INDEX": f"corp=./simple {A}",
+        "UV_EXTRA_INDEX_URL": "/abs/simple",
+        "UV_DEFAULT_INDEX": "main=with space/simple",
+        "UV_INDEX_URL": A,
+        "UV_CACHE_DIR": "cache",
+    }
+    assert located(given, root="/work/demo") == {
+        "UV_FIND_LINKS": "file:///work/demo/wheels,file:///work/more,https://flat.example/x",
+        "UV_INDEX": f"corp=file:///work/demo/simple {A}",
+        "UV_EXTRA_INDEX_URL": "file:///abs/simple",
+        "UV_DEFAULT_INDEX": "main=file:///work/demo/with%20space/simple",
+        "UV_INDEX_URL": A,
+        "UV_CACHE_DIR": "cache",
+    }
+
+
+def test_paths_of_a_settings_file_start_from_its_folder() -> None:
+    """Each way that uv.toml names a place is made absolute, in [pip] too; what is malformed stays as it is."""
+    given = {
+        "index": [{"url": "a", "name": "x"}, {"url": A}, 3], "index-url": "b", "find-links": ["c", A],
+        "pip": {"extra-index-url": ["d"]}, "native-tls": True,
+    }  # fmt: skip
+    assert located_settings(given, folder="/home/me/uv") == {
+        "index": [{"url": "file:///home/me/uv/a", "name": "x"}, {"url": A}, 3],
+        "index-url": "file:///home/me/uv/b",
+        "find-links": ["file:///home/me/uv/c", A],
+        "pip": {"extra-index-url": ["file:///home/me/uv/d"]},
+        "native-tls": True,
+    }

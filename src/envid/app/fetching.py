@@ -14,6 +14,9 @@ from envid.app.workspace import Workspace
 from envid.errors import DigestMismatch, SdistRefused
 from envid.installed.wheel import read_contents
 from envid.lock.download import Request, download
+from envid.lock.fetch import Access
+from envid.lock.indexes import Index
+from envid.lock.nearby import nearby
 from envid.store import contents as known_contents
 from envid.store.wheels import artifact_path, file_sha256
 from envid.values.artifact import Artifact, NormalizedName, Resolution, Sha256
@@ -88,10 +91,7 @@ def _on_disk(workspace: Workspace, artifact: Artifact, folder: Path) -> Path | N
         if actual == artifact.sha256:
             return beside
         if actual is not None:
-            raise DigestMismatch(
-                f"{beside} is not the file in the lock: sha256 {actual}, not {artifact.sha256}",
-                file=artifact.filename, path=str(beside), expected=artifact.sha256, actual=actual,
-            )  # fmt: skip
+            raise _other(artifact, beside, actual)
     kept = artifact_path(workspace.cache, artifact.sha256, artifact.filename)
     actual = file_sha256(kept)
     if actual is not None and actual != artifact.sha256:
@@ -100,31 +100,63 @@ def _on_disk(workspace: Workspace, artifact: Artifact, folder: Path) -> Path | N
     return kept if actual is not None else None
 
 
+def _other(artifact: Artifact, path: Path, actual: str | None) -> DigestMismatch:
+    return DigestMismatch(
+        f"{path} is not the file in the lock: sha256 {actual}, not {artifact.sha256}",
+        file=artifact.filename, path=str(path), expected=artifact.sha256, actual=actual,
+    )  # fmt: skip
+
+
 def fetch_missing(
     workspace: Workspace, artifacts: Iterable[Artifact], *, name: str = "default", progress: Progress = SILENT
 ) -> int:
-    """Fetch artifacts into envid's store; return the number of bytes that came. Raises as ``fetch_artifacts``."""
+    """Fetch artifacts into envid's store; return the number of bytes that came. Raises as ``fetch_artifacts``.
+
+    What a local folder or index of the caller's has, with the right bytes, is taken from there.
+    """
     listed = list(artifacts)
     if not listed:
         return 0
     indexes = indexes_of(workspace, name)
+    access = access_of(workspace, indexes)
+    near = _near(listed, access, indexes.places)
     requests = [
         Request(
             filename=artifact.filename,
             sha256=artifact.sha256,
             project=project_of(artifact.filename),
             destination=artifact_path(workspace.cache, artifact.sha256, artifact.filename),
-            url=artifact.url,
+            url=near.get(artifact.sha256, artifact.url),
             size=artifact.size,
         )
         for artifact in listed
     ]
     return download(
         requests,
-        access=access_of(workspace, indexes),
+        access=access,
         indexes=lambda: places_of(indexes),
         progress=progress,
     )
+
+
+def _near(artifacts: Iterable[Artifact], access: Access, indexes: Sequence[Index]) -> Mapping[Sha256, str]:
+    """Return the ``file:`` URL of each artifact with a URL that lies in a local folder or index, right bytes and all.
+
+    Wrong bytes there are passed over, unless there is nowhere else to ask: then they raise DigestMismatch.
+    """
+    # Those without a URL are looked up in all indexes anyway, local ones first.
+    listed = [artifact for artifact in artifacts if artifact.url is not None]
+    places = nearby([(project_of(one.filename), one.filename) for one in listed], access=access, indexes=indexes)
+    found: dict[Sha256, str] = {}
+    for artifact in listed:
+        there = {path: file_sha256(path) for path in places.get(artifact.filename, ())}
+        right = next((path for path, actual in there.items() if actual == artifact.sha256), None)
+        if right is not None:
+            found[artifact.sha256] = right.as_uri()
+        elif there and access.offline:
+            path, actual = next(iter(there.items()))
+            raise _other(artifact, path, actual)
+    return found
 
 
 def learn_contents(

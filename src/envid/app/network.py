@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from envid.app.workspace import Workspace, read_limited
 from envid.errors import ConfigError
 from envid.lock import install
 from envid.lock.fetch import Access, origin_of
-from envid.lock.indexes import Credential, Index, Indexes, configured
+from envid.lock.indexes import Credential, Index, Indexes, configured, located_settings
 
 _PROXIES: Final = {"http": "HTTP_PROXY", "https": "HTTPS_PROXY", "all": "ALL_PROXY", "no": "NO_PROXY"}
 _MAX_SETTINGS: Final = 4 * 1024 * 1024
@@ -61,10 +62,11 @@ def user_settings(variables: Mapping[str, str]) -> Mapping[str, Any]:
         if path.is_file():
             missing = ConfigError(f"cannot read {path}", path=str(path))
             try:
-                return tomllib.loads(read_limited(path, _MAX_SETTINGS, missing=missing).decode("utf-8"))
+                found = tomllib.loads(read_limited(path, _MAX_SETTINGS, missing=missing).decode("utf-8"))
             except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
                 # The parser's own message could quote a line that holds a credential.
                 raise ConfigError(f"{path} is not valid TOML", path=str(path)) from error
+            return located_settings(found, folder=os.path.abspath(path.parent))
     return {}
 
 

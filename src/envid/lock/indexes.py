@@ -6,6 +6,7 @@ indexes, then the user's; one default index comes last; find-links places are as
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,11 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from envid.errors import ConfigError
 
 _NAMED: Final = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)=(?P<url>.+)", re.DOTALL)
+
+_PLACES: Final = {
+    "UV_FIND_LINKS": ",", "UV_INDEX": " ", "UV_EXTRA_INDEX_URL": " ", "UV_DEFAULT_INDEX": "\0", "UV_INDEX_URL": "\0",
+}  # fmt: skip
+"""Variables that say where artifacts are, and what is between two places (nothing where there is only one)."""
 
 Table = Mapping[str, Any]
 
@@ -113,6 +119,46 @@ def variables_of(indexes: Indexes) -> dict[str, str]:
     return {name: value for name, value in variables.items() if value}
 
 
+def located(variables: Mapping[str, str], *, root: str) -> dict[str, str]:
+    """Return ``variables`` with every path among uv's index settings as an absolute ``file:`` URL.
+
+    uv takes them from where it runs, which is not where the caller is.
+    """
+    found = dict(variables)
+    for name, separator in _PLACES.items():
+        if name in found:
+            parts = [part.strip() for part in found[name].split(separator)]
+            found[name] = separator.join(_located(part, root) for part in parts if part)
+    return found
+
+
+def located_settings(user: Table, *, folder: str) -> dict[str, Any]:
+    """Return a uv.toml whose relative paths of indexes start, as uv has it, from the ``folder`` that it lies in."""
+    found: dict[str, Any] = dict(user)
+    for key in ("index-url", "extra-index-url", "find-links"):
+        value = found.get(key)
+        if isinstance(value, str):
+            found[key] = _located(value, folder)
+        elif isinstance(value, list):
+            found[key] = [_located(item, folder) if isinstance(item, str) else item for item in value]
+    if isinstance(found.get("index"), list):
+        found["index"] = [
+            {**entry, "url": _located(entry["url"], folder)}
+            if isinstance(entry, Mapping) and isinstance(entry.get("url"), str) else entry
+            for entry in found["index"]
+        ]  # fmt: skip
+    if isinstance(found.get("pip"), Mapping):
+        found["pip"] = located_settings(found["pip"], folder=folder)
+    return found
+
+
+def _located(text: str, root: str) -> str:
+    name, equals, place = text.partition("=")
+    if equals and _NAMED.fullmatch(text):
+        return f"{name}={_located(place, root)}"
+    return text if "://" in text or not text else _file_url(text, root)
+
+
 def _credited_url(index: Index) -> str:
     if index.credential is None:
         return index.url
@@ -180,8 +226,11 @@ def _place(text: str, root: str) -> Index:
         return Index(url=text.rstrip("/"))
     if "://" in text:
         raise ConfigError(f"an index has the scheme {parts.scheme[:20]}, which envid cannot read")
-    absolute = text if text.startswith("/") else f"{root.rstrip('/')}/{text}"
-    return Index(url="file://" + quote(absolute.rstrip("/")))
+    return Index(url=_file_url(text, root))
+
+
+def _file_url(text: str, root: str) -> str:
+    return "file://" + quote(posixpath.normpath(posixpath.join(root, text)))
 
 
 def _distinct(places: Iterable[Index]) -> tuple[Index, ...]:

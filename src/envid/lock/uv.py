@@ -26,6 +26,7 @@ from envid.errors import (
 from envid.lock.answer import read_plain
 from envid.lock.complaint import blocked, reason_of, translate
 from envid.lock.entries import distribution
+from envid.lock.indexes import located
 from envid.lock.install import uv_binary
 from envid.lock.pylock import load
 from envid.lock.redact import clean_url, secrets_of
@@ -204,7 +205,7 @@ class _Run:
             argv.append("--offline")
         argv.append("pyproject.toml")
         settings = {
-            **transport_variables(request.variables),
+            **located(transport_variables(request.variables), root=str(request.root)),
             "XDG_CONFIG_HOME": str(self.scratch / "config"),
             "XDG_CONFIG_DIRS": str(self.scratch / "system"),
             "APPDATA": str(self.scratch / "config"),
