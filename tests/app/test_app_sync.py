@@ -160,7 +160,7 @@ def test_a_failed_fetch_leaves_the_environment_alone(project: LockedProject, sta
         server.behaviour.replaced = {beta.name: b"x" * beta.stat().st_size} if fault == "wrong bytes" else {}
         project.lock(alpha, beta, link=lambda file: f'url = "{server.file_url(file.name)}"')
         with pytest.raises(EnvidError) as raised:
-            sync(project.workspace(offline=fault == "offline"))
+            sync(project.workspace(offline=fault == "offline", UV_FIND_LINKS=""))
     expected = {"missing file": Unreachable, "wrong bytes": DigestMismatch, "offline": Offline}
     assert isinstance(raised.value, expected.get(fault, EnvidError))
     assert raised.value.exit_code in (5, 9)
