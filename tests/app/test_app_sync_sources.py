@@ -180,7 +180,7 @@ def test_a_source_tree_with_another_version_is_installed_again(project: LockedPr
 
 @pytest.mark.parametrize("how", ["lost", "damaged", "forged", "installed by others"])
 def test_a_note_that_does_not_hold_weakens_the_answer_only(project: LockedProject, how: str) -> None:
-    """Without a note of this very installation the tree cannot be compared: a warning says so, and sync installs anew."""
+    """Without a note of this very installation the tree cannot be compared: a warning says so, sync installs anew."""
     planted(project)
     written = project.root / ".venv" / note.NAME
     if how == "lost":

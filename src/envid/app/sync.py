@@ -11,8 +11,9 @@ from typing import Final, NoReturn
 
 from envid import atomic, process
 from envid.app.change import HEALED, Plan, change, plan
-from envid.app.fetching import fetch_artifacts, local_files, refuse_sdists
+from envid.app.fetching import fetch_artifacts, refuse_sdists
 from envid.app.keys import identify_for
+from envid.app.looked import places_told
 from envid.app.network import indexes_of
 from envid.app.outcome import Outcome
 from envid.app.pythons import found, named, suitable
@@ -27,6 +28,7 @@ from envid.errors import (
     IdentityUnknown,
     IntegrityError,
     InvalidEnvironment,
+    Offline,
     TargetNotCovered,
     TargetUnfit,
     WriteFailed,
@@ -247,13 +249,14 @@ class _Sync:
             item.artifact for item in resolution.selected
             if item.name in names and item.artifact is not None and item.artifact.filename.endswith(".whl")
         ]  # fmt: skip
-        if self.workspace.offline:
-            files, _ = local_files(self.workspace, artifacts, name=self.name, progress=self.progress)
-            artifacts = [artifact for artifact in artifacts if artifact.sha256 in files]
-        if not artifacts:
-            return False
-        fetch_artifacts(self.workspace, artifacts, name=self.name, progress=self.progress)
-        return True
+        learned = False
+        # One by one without the network: what of them is on this machine is taken.
+        for share in ([[artifact] for artifact in artifacts] if self.workspace.offline else [artifacts]):
+            try:
+                learned |= bool(fetch_artifacts(self.workspace, share, name=self.name, progress=self.progress))
+            except Offline:
+                continue
+        return learned
 
     def apply(self, environment: Environment, interpreter: Interpreter, planned: Plan) -> None:
         """Do all of ``planned``, or nothing of it."""
@@ -288,7 +291,8 @@ class _Sync:
     def prepare(self, selected: Sequence[Selected], interpreter: Interpreter, scratch: Path) -> list[Installable]:
         """Bring every artifact here, verified, and build what has to be built, before anything changes."""
         artifacts = [item.artifact for item in selected if item.artifact is not None]
-        files = fetch_artifacts(self.workspace, artifacts, name=self.name, progress=self.progress)
+        with places_told(self.workspace, artifacts, name=self.name):
+            files = fetch_artifacts(self.workspace, artifacts, name=self.name, progress=self.progress)
         items = []
         for item in selected:
             file, artifact = None, item.artifact

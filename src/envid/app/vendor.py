@@ -8,6 +8,7 @@ from pathlib import Path
 
 from envid import atomic
 from envid.app.fetching import fetch_missing, learn_contents, local_files, refuse_sdists
+from envid.app.looked import places_told
 from envid.app.outcome import Outcome
 from envid.app.selecting import resolve, target_for
 from envid.app.workspace import Workspace
@@ -100,7 +101,8 @@ def _fill(
     there = {artifact.filename: file_sha256(folder / artifact.filename) for artifact in artifacts}
     absent = [artifact for artifact in artifacts if there[artifact.filename] != artifact.sha256]
     found, missing = local_files(workspace, absent, name=name, progress=progress)
-    fetch_missing(workspace, missing, name=name, progress=progress)
+    with places_told(workspace, missing, name=name):
+        fetch_missing(workspace, missing, name=name, progress=progress)
     sources: dict[Sha256, Path] = dict(found)
     for artifact in missing:
         sources[artifact.sha256] = artifact_path(workspace.cache, artifact.sha256, artifact.filename)
