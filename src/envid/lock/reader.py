@@ -79,13 +79,13 @@ class Row:
         positions = []
         for tail in self.tails:
             if tail not in known:
-                known[tail] = rank_of_set("-".join(tail[:-4].rsplit("-", 3)[-3:]), ranks)
+                tags = tail[:-4] if tail.count("-") == 2 else tail[:-4].partition("-")[2]
+                known[tail] = rank_of_set(tags, ranks)
             positions.append(known[tail])
         first = min((position for position in positions if position is not None), default=None)
         if first is None:
             return None
-        lines = self.lines.splitlines()
-        equal = [_artifact(lines[at]) for at, position in enumerate(positions) if position == first]
+        equal = [_artifact(self.lines.split("\n", at + 1)[at]) for at, one in enumerate(positions) if one == first]
         if len(equal) == 1:
             return equal[0]
         best = best_wheel([wheel.filename for wheel in equal], target)

@@ -137,10 +137,17 @@ def set_ranks(target: Target) -> tuple[dict[str, int | None], Ranks]:
 
 def rank_of_set(text: str, ranks: Ranks) -> int | None:
     """Return the best position in ``ranks`` of a compressed tag set such as ``py2.py3-none-any``; None: it has none."""
-    parts = [part.split(".") for part in text.lower().split("-")]
+    text = text.lower()
+    heads, platforms, anywhere = ranks
+    if text in anywhere:
+        return anywhere[text]
+    own, _, where = text.rpartition("-")
+    if own not in heads and "." not in own and "any" not in where.split("."):
+        # Most wheels are for another Python.
+        return None
+    parts = [part.split(".") for part in text.split("-")]
     if len(parts) != 3 or len(parts[0]) * len(parts[1]) * len(parts[2]) > MAX_TAGS:
         return None
-    heads, platforms, anywhere = ranks
     pairs = [f"{python}-{abi}" for python in parts[0] for abi in parts[1]]
     head = min((heads[pair] for pair in pairs if pair in heads), default=None)
     platform = min((platforms[one] for one in parts[2] if one in platforms), default=None)
