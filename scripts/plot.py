@@ -30,8 +30,10 @@ def drawing(rows: list[tuple[str, float, float]]) -> str:
     height = ROW * len(rows) + 44
     at = LABEL + scale
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-        'font-family="sans-serif" font-size="12">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+            'font-family="sans-serif" font-size="12">'
+        ),
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         f'<text x="{at:.0f}" y="16" text-anchor="middle" fill="#444444">limit</text>',
         f'<line x1="{at:.0f}" y1="22" x2="{at:.0f}" y2="{height - 16}" stroke="#444444" stroke-dasharray="4 3"/>',
