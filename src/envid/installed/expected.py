@@ -80,6 +80,8 @@ class Owner:
     """Behind the last row."""
     corrections: Mapping[str, str] | None
     """Where the wheel's own RECORD is wrong (``published.corrections``)."""
+    contents: Rows | None
+    """Of the wheel; ``None`` where its installed RECORD has proven what is known."""
 
 
 class Expected:
@@ -124,7 +126,7 @@ class Expected:
         self.any_mode |= scripts - self.executable
         self.tails.update((base + row, tail) for row, tail in rows.tails.items())
         self._place(paths, base)
-        self._own(rows.name, rows.version, rows.dist_info, rows.digest, base, rows.entry_points, corrections(rows))
+        self._own(rows.name, rows.version, rows.dist_info, rows.digest, base, rows.entry_points, rows)
 
     def add_proven(
         self,
@@ -143,15 +145,15 @@ class Expected:
         by path; ``dist_info`` is a directory name.
         """
         base = len(self.digests)
-        for row, (path, sha256, size) in enumerate(files, base):
-            self.digests.append(sha256)
-            self.sizes.append(size)
-            self.by_sha256.add(row)
-            self.any_mode.add(row)
-            if path in tails:
-                self.tails[row] = tails[path]
+        self.digests += [sha256 for _, sha256, _ in files]
+        self.sizes += [size for _, _, size in files]
+        every = range(base, len(self.digests))
+        self.by_sha256.update(every)
+        self.any_mode.update(every)
+        if tails:
+            self.tails.update((row, tails[path]) for row, (path, _, _) in enumerate(files, base) if path in tails)
         self._place([path for path, _, _ in files], base)
-        self._own(name, version, dist_info, digest, base, tuple(entry_points), {})
+        self._own(name, version, dist_info, digest, base, tuple(entry_points), None)
 
     def _place(self, paths: Sequence[str], base: int) -> None:
         before = len(self.rows)
@@ -165,7 +167,7 @@ class Expected:
 
     def _own(
         self, name: str, version: str, dist_info: str, digest: str, base: int, entry_points: Sequence[EntryPoint],
-        right: Mapping[str, str] | None,
+        contents: Rows | None,
     ) -> None:  # fmt: skip
         where = self.layout.purelib
         info = f"{where}/{dist_info}"
@@ -174,7 +176,7 @@ class Expected:
         self.owners.append(
             Owner(
                 name=name, version=version, dist_info=info, digest=digest, start=base, end=len(self.digests),
-                corrections=right,
+                corrections={} if contents is None else corrections(contents), contents=contents,
             )
         )
         for entry in entry_points:

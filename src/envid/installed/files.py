@@ -59,19 +59,18 @@ def examine(
     modes: bool = True,
     tell: Callable[[int], None] | None = None,
     meanwhile: Callable[[Sorted], None],
-    effort: int = 0,
 ) -> Sorted:
     """Sort all files below ``root`` and prove the contents of those that wheels brought.
 
     ``suspects`` limits what is read; ``None`` reads everything. ``pythons`` are the spellings of the
     environment's interpreter that a script may name. ``modes`` is False on filesystems that keep none.
-    ``meanwhile`` is called with the files sorted while others are read, and costs ``effort`` (``hashing.compare``).
+    ``meanwhile`` is called with the files sorted, while others are read.
     ``others`` of the answer is left for the caller to judge.
     """
     found = Sorted(len(expected.digests))
     for listing in listings:
         _sort(root, listing, suspects, expected, found, modes)
-    answers = hashing.compare(found.jobs, tell=tell, meanwhile=lambda: meanwhile(found), effort=effort)
+    answers = hashing.compare(found.jobs, tell=tell, meanwhile=lambda: meanwhile(found))
     _judge(root, expected, found, answers)
     _scripts(root, expected, found, pythons)
     _missing(expected, found)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from envid.errors import InvalidRecord, InvalidWheel, TooLarge, UnsafePath
+from envid.installed.agreement import agrees
 from envid.installed.entry_points import parse_entry_points
-from envid.installed.expected import Layout
+from envid.installed.expected import Layout, Owner
 from envid.installed.files import read_small
 from envid.installed.launcher import launchers_of, script_tail_digest
 from envid.installed.record import (
@@ -90,21 +91,25 @@ def _tails(place: Place) -> Callable[[str], str | None]:
     return lambda script: script_tail_digest(f"{scripts}/{script}", place.pythons)
 
 
-def check_record(
-    place: Place, digest: str, entry_points: Sequence[EntryPoint], corrections: Mapping[str, str] | None
-) -> Finding | None:
-    """Return the finding when the installed RECORD is not that of the wheel whose content digest is ``digest``.
+def check_record(place: Place, owner: Owner, entry_points: Sequence[EntryPoint]) -> Finding | None:
+    """Return the finding when the installed RECORD is not that of the wheel that ``owner`` has.
 
-    ``corrections`` tell where the wheel's own RECORD is wrong; ``None`` that it is beyond comparison, and
-    only has to be there: its files are held to the wheel, as all are.
+    Where the wheel's own RECORD is beyond comparison, the installed one only has to be there: its files are
+    held to the wheel, as all are.
     """
     data = place.read("RECORD")
-    if data is not None and corrections is None:
+    if data is not None and owner.corrections is None:
         return None
+    if data is not None and owner.contents is not None and not owner.corrections:
+        launchers = frozenset(entry.script for entry in entry_points)
+        if agrees(
+            data, owner.contents, site_packages=place.site, launchers=launchers, script_tail=_tails(place)
+        ):  # fmt: skip
+            return None
     rows = rows_of(place, data)
     if isinstance(rows, Finding):
         return rows
-    if digest_of(place, rows, entry_points, corrections) == digest:
+    if digest_of(place, rows, entry_points, owner.corrections) == owner.digest:
         return None
     return _broken(place, "env.tampered", "RECORD does not describe the locked wheel")
 
@@ -126,13 +131,17 @@ def prove(place: Place, digest: str) -> Proven | None:
         return None
     if digest_of(place, rows, entry_points) != digest:
         return None
-    files = []
+    files: list[tuple[str, str, int]] = []
     tails = {}
     launchers = frozenset(entry.script for entry in entry_points)
     tail_of = _tails(place)
     scripts = f"{place.layout.scripts}/"
     for row in rows:
-        path = absolute(row.path, place.site)
+        name = row.path
+        if name[:3] != "../" and ".dist-info/" not in name and ".data/" not in name and name[-4:] != ".pyc":
+            files.append((f"{place.site}/{name}", row.sha256, -1 if row.size is None else row.size))
+            continue
+        path = absolute(name, place.site)
         if is_installers(row.path) or is_left_out(row.path, launchers, name=place.name):
             continue
         if path.startswith(scripts):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Protocol
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final, Protocol, get_args
 
-from envid.installed.record import place_in_prefix
+from envid.installed.record import is_bytecode, place_in_prefix
 from envid.values.contents import Scheme
 
 DROPPED: Final = ""
@@ -24,6 +24,8 @@ class Noted(Protocol):
     @property
     def paths(self) -> tuple[str, ...]: ...
     @property
+    def sizes(self) -> tuple[int, ...]: ...
+    @property
     def tails(self) -> Mapping[int, str]: ...
     @property
     def notes(self) -> tuple[str, ...]: ...
@@ -40,7 +42,7 @@ def corrections(rows: Noted) -> Mapping[str, str] | None:
     noted = [note for note in rows.notes if note.startswith("record")]
     if not noted:
         return {}
-    forms = _forms(rows)
+    right_forms = dict(forms(rows, get_args(Scheme)))
     stem = rows.dist_info.removesuffix(".dist-info")
     right: dict[str, str] = {}
     for note in noted:
@@ -50,19 +52,22 @@ def corrections(rows: Noted) -> Mapping[str, str] | None:
             return None
         if kind == "record-extra":
             right[place] = DROPPED
-        elif place in forms:
-            right[place] = forms[place]
+        elif place in right_forms:
+            right[place] = right_forms[place]
     return right
 
 
-def _forms(rows: Noted) -> dict[str, str]:
-    forms: dict[str, str] = {}
+def forms(rows: Noted, schemes: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield (place, form) of the content digest for the files of ``schemes``."""
     for scheme, start, end in rows.schemes:
+        if scheme not in schemes:
+            continue
         for row in range(start, end):
+            place = _in(scheme, rows.paths[row], rows.name)
             tail = rows.tails.get(row)
             form = f"script:{tail}" if tail is not None else f"sha256:{rows.sha256s[64 * row : 64 * row + 64]}"
-            forms[_in(scheme, rows.paths[row], rows.name)] = form
-    return forms
+            if not is_bytecode(place):
+                yield place, form
 
 
 def _place(path: str, stem: str, name: str) -> str:

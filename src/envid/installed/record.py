@@ -229,6 +229,23 @@ def content_digest_from_record(
     the wheel's own RECORD is wrong (``published``). ``None`` when a row that counts has no sha256.
     Raises UnsafePath for a row outside the environment.
     """
+    lines = lines_from_record(
+        rows, site_packages=site_packages, name=name, launchers=launchers, script_tail=script_tail,
+        corrections=corrections,
+    )  # fmt: skip
+    return None if lines is None else digest_lines(lines)
+
+
+def lines_from_record(
+    rows: Iterable[RecordRow],
+    *,
+    site_packages: str,
+    name: str,
+    launchers: Collection[str],
+    script_tail: Callable[[str], str | None],
+    corrections: Mapping[str, str] | None = None,
+) -> list[str] | None:
+    """Return the lines that ``content_digest_from_record`` digests, whose arguments these are."""
     lines: list[str] = []
     right = dict(corrections or {})
     base = site_packages.split("/")
@@ -256,7 +273,7 @@ def content_digest_from_record(
             return None
         lines.append(f"{place}\0{form}\n")
     lines += [f"{place}\0{form}\n" for place, form in right.items() if form and not is_bytecode(place)]
-    return digest_lines(lines)
+    return lines
 
 
 def _in_prefix(path: str, base: list[str]) -> str:
