@@ -77,7 +77,7 @@ def root(tmp_path: Path, index: IndexServer, monkeypatch: pytest.MonkeyPatch) ->
 def uv(root: Path, *arguments: str) -> None:
     """Run uv in the project, with nothing but the variables of the test."""
     command = [uv_binary(), *arguments, "--quiet", "--python", sys.executable]
-    if arguments[:2] == ("pip", "compile"):
+    if arguments[:2] == ("pip", "compile") and "--python-version" not in arguments:
         # The declared targets begin with 3.11, whichever Python runs the tests.
         command += ["--python-version", "3.11"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
@@ -333,3 +333,13 @@ def test_real_libraries_are_adopted_alike_from_every_format(
         found.append((root / "lockfiles" / "pylock.toml").read_bytes())
     assert [diffless(data) for data in found] == [diffless(found[0])] * 3
     assert lock(workspace(root)).data["changed"] is False
+
+
+def test_a_file_that_is_no_lock_is_refused_with_the_kinds(root: Path) -> None:
+    """pyproject.toml and an empty file are no locks, which is said with what can be adopted; nothing is written."""
+    (root / "empty.toml").write_bytes(b"")
+    for name in ("pyproject.toml", "empty.toml"):
+        with pytest.raises(InvalidLock, match="is not a lock of a kind that can be adopted") as caught:
+            adopt(workspace(root), str(root / name))
+        assert "requirements.txt" in caught.value.hint
+    assert not (root / "lockfiles").exists()

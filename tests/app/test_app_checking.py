@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from envid.app.asking import question
 from envid.app.checking import check
 from envid.app.workspace import Workspace, open_workspace
-from envid.errors import ConfigError, InvalidLock, LockNotFound
+from envid.errors import ConfigError, DependencyRefused, InvalidLock, LockNotFound
 from envid.lock.pylock import parse
 from envid.lock.write import environments_for, write
 from envid.values.artifact import Artifact, Lock, LockedDistribution, NormalizedName, Sha256
@@ -170,3 +171,45 @@ def test_a_lock_is_compared_by_meaning_not_by_place(root: Path, monkeypatch: pyt
     assert parse((root / "lockfiles" / "pylock.toml").read_bytes(), path="x").inputs is not None
     with pytest.raises(LockNotFound):
         at(root).read_lock("test")
+
+
+def test_the_command_that_mends_a_named_lock_names_it(root: Path) -> None:
+    """The hint of a stale or missing named lock is the command for that lock, and of the default one as it was."""
+    write_lock(root, "test")
+    change(root, "alpha>=1", "alpha>=9")
+    hints = {finding.message.partition(": ")[0]: finding.hint or "" for finding in check(at(root)).findings}
+    assert "`envid lock --name test`" in hints["lockfiles/pylock.test.toml"]
+    assert "`envid lock`" in hints["lockfiles/pylock.toml"]
+    (root / "lockfiles" / "pylock.test.toml").unlink()
+    (missing,) = check(at(root), name="test").findings
+    assert missing.hint == "run `envid lock --name test`"
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "rest"),
+    [
+        ('["other-lib"]', '[tool.uv.sources]\nother_lib = { path = "../gone", editable = true }\n'),
+        ('["other-lib @ file:../gone"]', ""),
+    ],
+)
+def test_a_missing_source_directory_is_told_with_its_line(root: Path, dependencies: str, rest: str) -> None:
+    """A source directory that is not there is said to be so, on the line that asks for it."""
+    text = PROJECT.replace('["alpha>=1"]', dependencies) + rest
+    (root / "pyproject.toml").write_text(text)
+    line = next(number for number, found in enumerate(text.splitlines(), 1) if "../gone" in found)
+    (finding,) = check(at(root)).findings
+    assert finding.code == "lock.undecidable"
+    assert f"pyproject.toml:{line}: the directory ../gone is not there, where other-lib is" in finding.message
+    assert "static" not in f"{finding.message} {finding.hint}"
+    with pytest.raises(DependencyRefused, match="is not there"):
+        question(at(root), "default")
+
+
+def test_distributions_are_counted_once(root: Path) -> None:
+    """Two entries of one name (forks) are one distribution, as `envid lock` counts them."""
+    path = root / "lockfiles" / "pylock.toml"
+    lock = parse(path.read_bytes(), path="x")
+    (entry,) = lock.distributions
+    fork = replace(entry, marker="sys_platform == 'win32'")
+    path.write_bytes(write(replace(lock, distributions=(entry, fork)), targets=()))
+    assert "(1 distribution, 1 target)" in check(at(root)).answer

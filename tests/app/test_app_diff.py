@@ -130,6 +130,9 @@ def test_outside_a_repository_git_says_why(ws: Workspace, monkeypatch: pytest.Mo
     ("text", "kind"), [("gone.toml", LockNotFound), ("pyproject.toml", InvalidLock), ("lockfiles", EnvidError)]
 )
 def test_what_is_no_lock_is_an_error(ws: Workspace, text: str, kind: type[EnvidError]) -> None:
-    """A missing file, another file and a directory are clear errors."""
-    with pytest.raises(kind):
+    """A missing file, another file and a directory are clear errors; another file with the kinds that are known."""
+    with pytest.raises(kind) as caught:
         diff(ws, text, "default")
+    if kind is InvalidLock:
+        assert "is not a lock of a kind" in caught.value.message
+        assert "pylock.toml" in caught.value.hint

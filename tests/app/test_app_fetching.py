@@ -64,6 +64,7 @@ def test_credentials_come_from_url_variables_or_netrc(project: LockedProject, tm
             with pytest.raises(Unreachable, match=server.host) as raised:
                 fetch_artifacts(workspace, artifacts(workspace))
             assert "sesame" not in f"{raised.value.message}{raised.value.hint}{raised.value.context}"
+            assert "UV_INDEX_CORP_USERNAME" in raised.value.hint
         else:
             assert len(fetch_artifacts(workspace, artifacts(workspace))) == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,12 +145,54 @@ def test_a_digest_that_cannot_be_held_is_refused(demo: Demo, folder: Path, serve
         demo.write(f'["alpha @ {server.file_url(ALPHA)}#sha512={digest}"]').lock()
 
 
+def test_a_moved_commit_is_told(demo: Demo, tmp_path: Path) -> None:
+    """A git dependency that moved without its version is told by its commits, and a policy by its name."""
+    repository = tmp_path / "gitdep"
+    repository.mkdir()
+    (repository / "pyproject.toml").write_text('[project]\nname = "gitdep"\nversion = "1.0"\ndependencies = []\n')
+    commits = [commit(repository, message) for message in ("one", "two")]
+    asked = f'["gitdep @ git+{repository.as_uri()}@%s"]'
+    demo.write(asked % commits[0]).lock()
+    done = demo.write(asked % commits[1], lock="contents = true").lock()
+    assert f"~ gitdep 1.0 commit {commits[0][:7]} -> {commits[1][:7]}" in done.answer
+    assert "inputs: contents, requirements" in done.answer
+    assert [(item["name"], item["class"]) for item in done.data["changes"]] == [("gitdep", "source")]  # type: ignore[union-attr,call-overload,index]
+
+
+def test_files_added_and_markers_are_told(demo: Demo, folder: Path) -> None:
+    """More files of one version, and a marker that changed, are lines of their own."""
+    tags = [f"cp312-cp312-{place}" for place in ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64")]
+    targets = '"cp312-manylinux_2_28_x86_64", "cp311-win_amd64"'
+    for tag in (tags[0], "cp311-cp311-win_amd64"):
+        make_wheel(folder, "native", "2.0", tag=tag)
+    demo.write('["native", "beta; sys_platform == \'win32\'"]')
+    path = demo.root / "pyproject.toml"
+    path.write_text(path.read_text().replace(', "cp313-macosx_14_0_arm64"', ""))
+    assert targets in path.read_text()
+    demo.lock()
+    make_wheel(folder, "native", "2.0", tag=tags[1])
+    path.write_text(path.read_text().replace("; sys_platform == 'win32'", ""))
+    done = demo.lock()
+    assert "~ native 2.0: 1 file added" in done.answer
+    assert "~ beta 1.0: marker" in done.answer
+
+
+def commit(repository: Path, message: str) -> str:
+    """Commit everything in ``repository`` and return the commit id."""
+    git = ["git", "-C", str(repository), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "--allow-empty", "-m", message]):
+        subprocess.run([*git, *arguments], check=True)
+    done = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
 def test_every_declared_lock_is_locked(demo: Demo) -> None:
     """lock_all makes each declared lock; a name to upgrade has to be in one of them."""
     rest = '[tool.envid.locks.dev]\ngroups = ["dev"]\n[dependency-groups]\ndev = ["beta"]'
     demo.write('["alpha"]', rest=rest)
     done = lock_all(demo.open())
-    assert list(done.data["locks"]) == ["default", "dev"]  # type: ignore[call-overload]
+    assert str(done.data["locks"]).startswith("{'default': {'lock':")
+    assert "'dev': {" in str(done.data["locks"])
     assert check(demo.open()).answer.count("fresh") == 2
     assert "unchanged" in lock_all(demo.open(), upgrade_packages=("beta",)).answer
     with pytest.raises(ConfigError, match="bet:"):

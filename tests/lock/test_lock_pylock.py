@@ -82,7 +82,7 @@ def test_there_is_a_bad_lock_for_every_leaf_that_parsing_raises() -> None:
         (text() + b"# \xff\n", "UTF-8"),
         (text() + b"x = " + b"[" * 100_000, "nested"),
         (text() + b"x = " + b"{a=" * 100_000, "nested"),
-        (b"", "lock-version"),
+        (b"", "there is no lock-version: this is not a lock"),
         (b"\x7fELF", "invalid"),
     ],
     ids=["bom", "nul", "latin", "arrays", "tables", "empty", "binary"],

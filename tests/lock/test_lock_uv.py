@@ -563,6 +563,9 @@ def test_a_demand_for_credentials_is_told(ask: Asker, server: IndexServer) -> No
     server.behaviour.auth = ("someone", "s3cret-password")
     error = ask.failure(Unreachable, "alpha")
     assert "UV_INDEX_NAME_USERNAME" in error.hint
+    named = ({"name": "my-corp", "url": ask.url, "default": True},)
+    error = ask.failure(Unreachable, "alpha", indexes=named)
+    assert "UV_INDEX_MY_CORP_USERNAME and UV_INDEX_MY_CORP_PASSWORD" in error.hint
     named = ({"name": "private", "url": server.url, "default": True},)
     given = {**ask.variables, "UV_INDEX_PRIVATE_USERNAME": "someone", "UV_INDEX_PRIVATE_PASSWORD": "s3cret-password"}
     assert "s3cret" not in repr(ask.lock("alpha", indexes=named, variables=given).distributions)

@@ -149,6 +149,14 @@ def test_an_invalid_target_says_where() -> None:
     assert caught.value.context["line"] == 3
 
 
+def test_the_host_is_no_target_of_a_project() -> None:
+    """`host` is refused in the configuration, and the hint does not offer it there."""
+    with pytest.raises(InvalidTarget) as caught:
+        intent("[tool.envid]\ntargets = ['host']\n")
+    assert "host" not in caught.value.hint
+    assert "cp312-manylinux_2_28_x86_64" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -17,8 +17,9 @@ from envid.app.contents import content_digests
 from envid.app.network import access_of, indexes_of, places_of
 from envid.app.outcome import Outcome
 from envid.app.workspace import MAX_LOCK_BYTES, Workspace, read_limited
-from envid.errors import EngineFailed, IdentityUnknown, LockNotFound
+from envid.errors import EngineFailed, IdentityUnknown, InvalidLock, LockNotFound
 from envid.lock.adoption import (
+    KINDS,
     Adopted,
     Wanted,
     format_of,
@@ -67,6 +68,8 @@ def adopt(ws: Workspace, file: str, *, name: str = "default", progress: Progress
     if kind == "requirements":
         found, lost = _from_requirements(ws, data, source, name, progress)
     else:
+        if kind == "pylock" and b"lock-version" not in data:
+            raise InvalidLock(f"{source} is not a lock of a kind that can be adopted", hint=KINDS, path=str(source))
         found = _from_uv(ws, source, settings) if kind == "uv.lock" else parse(data, path=str(source))
         lost = tuple(lost_tables(data))
         local = names_on_this_machine(found)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from envid.app.asking import question
 from envid.app.outcome import Memory, Outcome
 from envid.app.workspace import Workspace
-from envid.errors import DynamicMetadata, LockNotFound
+from envid.errors import DependencyRefused, DynamicMetadata, LockNotFound
 from envid.lock.freshness import Verdict, judge
 from envid.lock.pylock import parse, read
 from envid.lock.write import body_digest
@@ -68,11 +68,11 @@ def load(data: bytes, *, path: str) -> Lock:
 def _verdict(ws: Workspace, name: str, lock: Lock, data: bytes) -> tuple[Verdict, bool]:
     """Return the verdict on one lock, and whether it follows from pyproject.toml and the lock alone.
 
-    Metadata that only a build would tell makes it undecidable.
+    Metadata that only a build would tell, or that is not there, makes it undecidable.
     """
     try:
         asked = question(ws, name)
-    except DynamicMetadata as error:
+    except (DynamicMetadata, DependencyRefused) as error:
         finding = Finding(
             code="lock.undecidable", severity="error", subject="pyproject.toml", path="pyproject.toml",
             message=error.message, hint=error.hint,

@@ -9,12 +9,13 @@ from typing import Final
 from envid.app.outcome import Outcome
 from envid.app.revision import PREFIX, read_revision
 from envid.app.workspace import MAX_LOCK_BYTES, Workspace, read_limited
-from envid.errors import LockNotFound
+from envid.errors import InvalidLock, LockNotFound
 from envid.lock.difference import Change, difference, findings
 from envid.lock.pylock import parse
 from envid.values.artifact import Lock
 from envid.values.digest import JSONValue
 
+KINDS: Final = "diff takes files of pylock.toml, names of declared locks and rev:REVISION; `envid adopt` reads others"
 _WIDTH: Final = 60
 """Characters of a cell; the JSON has the whole text."""
 
@@ -56,6 +57,8 @@ def load(ws: Workspace, text: str) -> tuple[str, Lock]:
         name = os.path.relpath(path, ws.root) if path.is_relative_to(ws.root) else str(path)
         missing = LockNotFound(f"there is no {name}", hint="see `envid diff --help`")
         data = read_limited(path, MAX_LOCK_BYTES, missing=missing)
+    if b"lock-version" not in data:
+        raise InvalidLock(f"{name} is not a lock of a kind that can be compared", hint=KINDS, path=name)
     return name, parse(data, path=name)
 
 

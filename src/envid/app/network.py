@@ -47,6 +47,7 @@ def access_of(workspace: Workspace, indexes: Indexes) -> Access:
     return Access(
         offline=workspace.offline,
         credentials=credentials,
+        names={origin_of(index.url): index.name for index in reversed(indexes.places) if index.name is not None},
         proxies={key: value for key, value in proxies.items() if value},
         insecure_hosts=indexes.insecure_hosts,
         ca_bundle=variables.get("REQUESTS_CA_BUNDLE") or None,

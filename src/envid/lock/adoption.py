@@ -43,6 +43,8 @@ _OTHER_TOOLS: Final = {
     "pipfile.lock": "export it first: `pipenv requirements --hash > requirements.txt`",
 }
 
+KINDS: Final = "adopt takes uv.lock, pylock.toml and hashed requirements.txt"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -81,8 +83,7 @@ def format_of(filename: str) -> Format:
         return "pylock"
     if name.endswith((".txt", ".in")):
         return "requirements"
-    hint = "adopt takes uv.lock, pylock.toml and hashed requirements.txt"
-    raise UsageError(f"`{ascii(name)[1:-1][:80]}` is no lock envid knows", hint=hint)
+    raise UsageError(f"`{ascii(name)[1:-1][:80]}` is no lock envid knows", hint=KINDS)
 
 
 def take_over(lock: Lock, wanted: Wanted, *, moved: tuple[str, str]) -> Adopted:

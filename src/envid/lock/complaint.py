@@ -21,6 +21,7 @@ from envid.errors import (
     SdistRefused,
     Unreachable,
 )
+from envid.lock.indexes import configured, credential_hint
 from envid.lock.redact import redact
 from envid.lock.resolver import ResolveRequest
 from envid.lock.scratch import PROJECT
@@ -79,7 +80,7 @@ def translate(
     if any(phrase in said for phrase in _CREDENTIAL_WANTED):
         return Unreachable(
             f"an index refused access: {reason}",
-            hint="give credentials through the environment (UV_INDEX_NAME_USERNAME and _PASSWORD) or netrc",
+            hint=credential_hint(_index_named(said, request)),
         )
     if match := _BUILD_REFUSED.search(said):
         name = _normal(match["name"])
@@ -113,6 +114,16 @@ def translate(
     if status == 1:
         return ResolutionFailed(reason, hint="check the requirement that is named")
     return EngineFailed(f"uv failed: {reason}", hint="run `uv --version`; envid is tested with the uv it depends on")
+
+
+def _index_named(said: str, request: ResolveRequest) -> str | None:
+    """Return the name of the index whose URL is in uv's words; None when it has none, or none is there."""
+    places = configured(
+        request.variables, project=request.indexes, user=request.user_settings, root=str(request.root)
+    ).places
+    # Without the scheme: behind it uv may show a user name.
+    named = [place for place in places if place.url.partition("://")[2] in said]
+    return max(named, key=lambda place: len(place.url)).name if named else None
 
 
 def _incompatible(match: re.Match[str], reason: str, request: ResolveRequest) -> NoCompatibleArtifact:

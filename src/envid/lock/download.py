@@ -13,9 +13,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 from envid import atomic
 from envid.errors import DigestMismatch, InvalidIndexPage, Offline, Unreachable
-from envid.lock.fetch import CHUNK, Access, Declined, Interrupted, Transport, host_of
+from envid.lock.fetch import CHUNK, Access, Declined, Interrupted, Transport, host_of, origin_of
 from envid.lock.index import ACCEPT, IndexFile, parse_page
-from envid.lock.indexes import Index
+from envid.lock.indexes import Index, credential_hint
 from envid.values.artifact import NormalizedName, Sha256
 from envid.values.progress import SILENT, Progress
 
@@ -173,7 +173,7 @@ class _Job:
                 return ()
             raise Unreachable(
                 f"cannot read the page of {project} on {host_of(url)}: {answer.reason}", status=answer.status,
-                hint="credentials come from UV_INDEX_NAME_USERNAME and _PASSWORD, the index URL, or netrc",
+                hint=credential_hint(index.name) if answer.status in (401, 403) else "check the URL of the index",
             ) from answer  # fmt: skip
 
     # --- bytes -----------------------------------------------------------------------------
@@ -242,7 +242,7 @@ class _Job:
             self.fill(request, url, partial)
         except Declined as answer:
             partial.restart()
-            raise _declined(request, url, answer) from answer
+            raise _declined(request, url, answer, self.transport.access) from answer
 
     def receive(self, request: Request, url: str, partial: _Partial) -> None:
         """Append what is missing; raise Interrupted with all that came kept."""
@@ -354,10 +354,10 @@ def _mismatch(request: Request, host: str, difference: str) -> DigestMismatch:
     )  # fmt: skip
 
 
-def _declined(request: Request, url: str, answer: Declined) -> Unreachable:
+def _declined(request: Request, url: str, answer: Declined, access: Access) -> Unreachable:
     hint = "configure an index that has the file, or lock again"
     if answer.status in (401, 403):
-        hint = "credentials come from UV_INDEX_NAME_USERNAME and _PASSWORD, the index URL, or netrc"
+        hint = credential_hint(access.names.get(origin_of(url)))
     return Unreachable(
         f"cannot fetch {request.filename} from {host_of(url)}: {answer.reason}",
         file=request.filename, status=answer.status, hint=hint,

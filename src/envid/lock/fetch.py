@@ -57,6 +57,8 @@ class Access:
     offline: bool = False
     credentials: Mapping[str, Credential] = field(default_factory=dict)
     """``scheme://host[:port]`` or a bare host name (netrc), to the credential for it."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """``scheme://host[:port]``, to the name of the index there: for messages."""
     proxies: Mapping[str, str] = field(default_factory=dict)
     """``http``, ``https``, ``all``, ``no``, as the variables of these names have them."""
     insecure_hosts: tuple[str, ...] = ()

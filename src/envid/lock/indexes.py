@@ -198,11 +198,27 @@ def _table(entry: Table, variables: Mapping[str, str], root: str) -> Index:
     return _credited(made, variables)
 
 
+def variable_stem(name: str) -> str:
+    """Return what the variables of an index begin with: ``UV_INDEX_MY_CORP`` for ``my-corp``."""
+    return "UV_INDEX_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def credential_hint(name: str | None) -> str:
+    """Return how to give the credential of the index ``name``; None: of one that has no name."""
+    if name is None:
+        return (
+            "give credentials through UV_INDEX_NAME_USERNAME and UV_INDEX_NAME_PASSWORD (NAME: the index is then "
+            "declared as NAME=URL), through its URL in UV_INDEX or UV_DEFAULT_INDEX, or through netrc"
+        )
+    stem = variable_stem(name)
+    return f"give credentials through {stem}_USERNAME and {stem}_PASSWORD, or netrc"
+
+
 def _credited(index: Index, variables: Mapping[str, str]) -> Index:
     """Add the credential of ``UV_INDEX_NAME_USERNAME`` and ``_PASSWORD``, which wins over one in the URL."""
     if index.name is None:
         return index
-    stem = "UV_INDEX_" + re.sub(r"[^A-Z0-9]", "_", index.name.upper())
+    stem = variable_stem(index.name)
     username, password = variables.get(f"{stem}_USERNAME"), variables.get(f"{stem}_PASSWORD")
     if username is None and password is None:
         return index

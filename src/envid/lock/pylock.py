@@ -57,6 +57,8 @@ def parse(data: bytes, *, path: str, validate: bool = True, drop_credentials: bo
     """
     document = load(data, path=path)
     version = document.get("lock-version")
+    if version is None:
+        raise InvalidLock(f"{path}: there is no lock-version: this is not a lock", path=path)
     if not isinstance(version, str) or not re.fullmatch(_VERSION, version):
         raise InvalidLock(f"{path}: lock-version {shown(version)} is not 1.x", path=path)
     packages = document.get("packages")

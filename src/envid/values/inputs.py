@@ -157,7 +157,10 @@ def _visit(name: str, path: str, read: Reader | None, found: dict[str, str], dep
     where = posixpath.join(path, "pyproject.toml")
     data = read(where)
     if data is None:
-        raise DynamicMetadata(f"the local source of {name} has no {where}: only a build would tell its dependencies")
+        raise DynamicMetadata(
+            f"the local source of {name} has no {where}: only a build would tell its dependencies",
+            path=where, package=name,
+        )  # fmt: skip
     try:
         document = tomllib.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:

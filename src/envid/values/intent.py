@@ -209,7 +209,8 @@ class _Reader:
             except InvalidTarget as error:
                 raise InvalidTarget(
                     f"{self.path}: tool.envid.targets: {error.message}",
-                    hint=error.hint, path=self.path, line=self.line("tool.envid", "targets"),
+                    # What the host is, is another answer on each machine: a command may ask it, a project not.
+                    hint=error.hint.replace(", or `host`", ""), path=self.path, line=self.line("tool.envid", "targets"),
                 ) from error  # fmt: skip
             targets[target.name] = target
         return tuple(targets[name] for name in sorted(targets))
