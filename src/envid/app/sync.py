@@ -137,7 +137,11 @@ class _Sync:
     def make(self) -> None:
         """Make the environment and install everything, or leave nothing."""
         interpreter, target = self.base()
-        resolution = self.resolution(target)
+        try:
+            resolution = self.resolution(target)
+        except TargetNotCovered as error:
+            hint = f"name a Python that the lock is for with --python; or {error.hint}"
+            raise TargetNotCovered(error.message, hint=hint, **error.context) from error
         with atomic.temporary_directory() as scratch:
             items = self.prepare(resolution.selected, interpreter, scratch)
             try:

@@ -29,7 +29,7 @@ CODES: Final[dict[str, str]] = {
     "env.mode": "the permissions of an installed file or directory are not what an installer gives",
     "env.bytecode": "a compiled file that Python would run is not what its source compiles to",
     "env.artifact": "another wheel of the locked version is installed than the target takes",
-    "env.source": "direct_url.json contradicts the lock",
+    "env.source": "it was installed from another source, or state of it, than the lock names",
     "env.config": "pyvenv.cfg or the interpreter links are not those of this environment",
     "env.poisoned": "the altered file is shared with the installer's cache",
     "python.mismatch": "the interpreter is not the one the target names",
