@@ -1,4 +1,4 @@
-"""Write, rename, remove: the only module that changes files.
+"""Write, rename, remove: with ``whole``, which it passes on, the only module that changes files.
 
 A reader sees the old file or the new one, never half of either; a failed write leaves nothing.
 """
@@ -12,53 +12,14 @@ from pathlib import Path
 from typing import IO
 
 from envid.errors import GuardTimeout, WriteFailed
+from envid.whole import append, discard, make_directory, replacing, sync_directory, write
+
+__all__ = [
+    "append", "copy", "guard", "make_directory", "place", "remove_file", "remove_if_empty", "remove_tree", "rename",
+    "replacing", "resumable", "settle", "temporary_directory", "write",
+]  # fmt: skip
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-
-
-def write(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> bool:
-    """Put ``data`` at ``path`` by rename; return False, touching nothing, when it is there already.
-
-    ``mode`` is used as is (not masked by umask) for a new file; an existing file keeps its own.
-    ``durable`` asks for the file and its directory to be on disk before returning.
-    Raises WriteFailed with nothing left behind.
-    """
-    with contextlib.suppress(OSError):
-        if path.read_bytes() == data:
-            return False
-        mode = path.stat().st_mode & 0o777
-    with replacing(path, mode=mode, durable=durable) as stream:
-        stream.write(data)
-    return True
-
-
-@contextlib.contextmanager
-def replacing(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterator[IO[bytes]]:
-    """Yield a stream whose bytes become ``path`` when the block ends well, and nothing otherwise."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Exclusive, no symlink followed, in the directory of the target so that the rename is atomic. Not `tempfile`:
-        # its imports cost more than a whole `envid key`.
-        temporary = os.path.join(path.parent, f".{path.name[:40]}.{os.urandom(6).hex()}.part")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _NOFOLLOW, 0o600)
-    except OSError as error:
-        raise WriteFailed(f"cannot write {path}: {error.strerror}", path=str(path)) from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fchmod(stream.fileno(), mode) if hasattr(os, "fchmod") else os.chmod(temporary, mode)
-            if durable:
-                os.fsync(stream.fileno())
-        os.replace(temporary, path)
-        if durable:
-            _sync_directory(path.parent)
-    except OSError as error:
-        _discard(temporary)
-        raise WriteFailed(f"cannot write {path}: {error.strerror}", path=str(path)) from error
-    except BaseException:
-        _discard(temporary)
-        raise
 
 
 @contextlib.contextmanager
@@ -104,49 +65,13 @@ def resumable(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterato
             stream.flush()
         # On a full disk the first part is only in the way.
         if private or isinstance(error, OSError) or os.fstat(handle).st_size == 0:
-            _discard(temporary)
+            discard(temporary)
         if isinstance(error, OSError):
             raise WriteFailed(f"cannot write {path}: {error.strerror}", path=str(path)) from error
         raise
     finally:
         with contextlib.suppress(OSError):
             stream.close()
-
-
-def _discard(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
-
-
-def _sync_directory(path: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def append(path: str | os.PathLike[str], data: bytes) -> None:
-    """Add ``data`` at the end of a file that others write to as well, in one piece; raise WriteFailed."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        try:
-            while data:
-                data = data[os.write(handle, data) :]
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise WriteFailed(f"cannot append to {os.fspath(path)}: {error.strerror}", path=str(path)) from error
-
-
-def make_directory(path: Path, *, mode: int = 0o755) -> None:
-    """Make ``path`` and its parents; raise WriteFailed when that is not possible."""
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=mode)
-    except OSError as error:
-        raise WriteFailed(f"cannot make the directory {path}: {error.strerror}", path=str(path)) from error
 
 
 def remove_file(path: Path) -> None:
@@ -209,7 +134,7 @@ def remove_if_empty(path: Path) -> bool:
 def settle(directory: Path) -> None:
     """Ask for the names in ``directory`` to be on disk before returning; best effort."""
     with contextlib.suppress(OSError):
-        _sync_directory(directory)
+        sync_directory(directory)
 
 
 @contextlib.contextmanager

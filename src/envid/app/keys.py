@@ -8,9 +8,9 @@ from typing import Final
 
 from envid.app.measuring import Subject, asks_host, is_repeatable, measure_components
 from envid.app.outcome import Memory, Outcome
+from envid.app.project import Site, environment_place, lock_file
 from envid.app.recorded import record
 from envid.app.selecting import Aim, aim, resolve
-from envid.app.workspace import Workspace
 from envid.identity import SCHEMA, Identity, ci_key, components_of, document, document_key, identify
 from envid.values.artifact import Lock
 from envid.values.digest import JSONValue, blake3_hex
@@ -42,7 +42,7 @@ class Identified:
 
 
 def identify_for(
-    ws: Workspace,
+    ws: Site,
     *,
     layer: str | None = None,
     target: str | None = None,
@@ -60,7 +60,7 @@ def identify_for(
     layer = layer or DEFAULT_LAYER
     declared = {own: settings.components for own, settings in ws.intent.settings.layers.items()}
     components = components_of(layer, declared)
-    path = str(ws.lock_path(name))
+    path = lock_file(ws.place, name)
     given = ws.read_lock(name) if lock is None else lock
     aimed = aim(ws, None, venv=venv) if target is None or target == "host" else Aim(target=parse_target(target))
     resolution = resolve(ws, given, aimed.target, path=path)
@@ -75,7 +75,7 @@ def identify_for(
     data = document(identity)
     memory = None
     if isinstance(given, bytes) and venv is None and not past and is_repeatable(values):
-        pyproject = str(ws.root / "pyproject.toml")
+        pyproject = os.path.join(ws.place, "pyproject.toml")
         files = {pyproject: blake3_hex(ws.pyproject), path: blake3_hex(given)}
         memory = Memory(files=files, document=data)
     taken = (item.artifact for item in resolution.selected if item.artifact is not None)
@@ -84,7 +84,7 @@ def identify_for(
 
 
 def layer_key(
-    ws: Workspace,
+    ws: Site,
     *,
     layer: str,
     target: str,
@@ -97,7 +97,7 @@ def layer_key(
 
 
 def key(
-    ws: Workspace,
+    ws: Site,
     *,
     layer: str | None = None,
     target: str | None = None,
@@ -113,7 +113,7 @@ def key(
 
 
 def identity(
-    ws: Workspace,
+    ws: Site,
     *,
     layer: str | None = None,
     target: str | None = None,
@@ -132,7 +132,7 @@ def identity(
 
 
 def ci_outputs(
-    ws: Workspace,
+    ws: Site,
     *,
     layer: str | None = None,
     target: str | None = None,
@@ -162,8 +162,9 @@ def _pytag(target: Target) -> str:
     return f"{target.python_tag}{target.abi_flags}"
 
 
-def _cached_path(ws: Workspace, layer: str, venv: str | None) -> str:
+def _cached_path(ws: Site, layer: str, venv: str | None) -> str:
     if layer == "venv":
-        path = ws.environment_path(venv)
-        return os.path.relpath(path, ws.root) if path.is_relative_to(ws.root) else str(path)
-    return str(ws.cache / "wheels-v1") if layer == "wheels" else ""
+        path = environment_place(ws.place, venv)
+        inside = os.path.join(path, "").startswith(os.path.join(ws.place, ""))
+        return os.path.relpath(path, ws.place) if inside else path
+    return os.path.join(ws.kept, "wheels-v1") if layer == "wheels" else ""

@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from envid.app.project import Site, environment_place, lock_file
 from envid.app.selecting import Aim
 from envid.app.sources import tree_digest
-from envid.app.workspace import Workspace
 from envid.errors import BackendNotFound, ConfigError, EnvidError, IdentityUnknown, UnsafePath
 from envid.process import environment, run
 from envid.values import component
@@ -44,7 +44,7 @@ REPEATABLE: Final = frozenset(
 class Subject:
     """What an identity is measured of."""
 
-    ws: Workspace
+    ws: Site
     name: str
     """Of the lock."""
     lock: Lock | bytes
@@ -170,7 +170,7 @@ def _content(subject: Subject, item: Selected) -> str:
             raise IdentityUnknown(
                 f"the source of {item.name} is only here as it is now", package=item.name, hint="use --layer wheels"
             )
-        base = subject.ws.lock_path(subject.name).parent
+        base = os.path.dirname(lock_file(subject.ws.place, subject.name))
         return tree_digest(os.path.normpath(os.path.join(base, source.path)), package=item.name)
     raise IdentityUnknown(f"the content of the source of {item.name} is not known", package=item.name)
 
@@ -217,7 +217,7 @@ def _compiler() -> str | None:
 def _prefix(subject: Subject) -> JSONValue:
     host = _host(subject, "the place of the interpreter")
     return component.prefix(
-        interpreter=host.executable, environment=os.path.abspath(subject.ws.environment_path(subject.venv))
+        interpreter=host.executable, environment=environment_place(subject.ws.place, subject.venv)
     )
 
 
@@ -262,7 +262,7 @@ def _facts(subject: Subject) -> JSONValue:
     return component.facts({name: _fact(subject.ws, name, declared[name]) for name in declared})
 
 
-def _fact(ws: Workspace, name: str, value: object) -> Mapping[str, str]:
+def _fact(ws: Site, name: str, value: object) -> Mapping[str, str]:
     if isinstance(value, str):
         return {"value": value}
     if isinstance(value, Mapping) and len(value) == 1:
@@ -279,8 +279,8 @@ def _fact(ws: Workspace, name: str, value: object) -> Mapping[str, str]:
     )
 
 
-def _file_digest(ws: Workspace, name: str, given: str) -> str:
-    root = os.path.realpath(ws.root)
+def _file_digest(ws: Site, name: str, given: str) -> str:
+    root = os.path.realpath(ws.place)
     path = os.path.realpath(os.path.join(root, given))
     if os.path.isabs(given) or not path.startswith(root + os.sep):
         raise UnsafePath(f"the file of the fact {name} is outside the project", path=given)
@@ -293,11 +293,11 @@ def _file_digest(ws: Workspace, name: str, given: str) -> str:
         raise IdentityUnknown(f"the fact {name}: cannot read {given}: {error.strerror}") from error
 
 
-def _said(ws: Workspace, name: str, command: list[str]) -> str:
+def _said(ws: Site, name: str, command: list[str]) -> str:
     from unicodedata import normalize
 
     try:
-        done = run(command, env=environment(), cwd=ws.root, timeout=FACT_TIMEOUT)
+        done = run(command, env=environment(), cwd=ws.place, timeout=FACT_TIMEOUT)
     except EnvidError as error:
         raise IdentityUnknown(f"the fact {name}: {error.message}", hint="install it, or drop the fact") from error
     if done.status != 0:

@@ -23,7 +23,8 @@ DECISIVE = (
 )  # fmt: skip
 """Modules that make the answers. Where envid runs from a checkout, every one of its modules is looked at instead."""
 VERIFYING = (
-    "app/asking.py", "app/knowledge.py", "app/members.py", "app/outcome.py", "app/recall.py", "app/seeds.py",
+    "app/asking.py", "app/knowledge.py", "app/members.py", "app/outcome.py", "app/project.py", "app/recall.py",
+    "app/seeds.py",
     "app/selecting.py", "app/sourced.py", "app/sources.py", "app/still.py", "app/verify.py", "app/workspace.py",
     "atomic.py", "errors.py", "installed/agreement.py", "installed/archive.py", "installed/bytecode.py",
     "installed/check.py", "installed/compiled.py", "installed/distributions.py", "installed/entry_points.py",
@@ -36,7 +37,7 @@ VERIFYING = (
     "store/wheels.py", "surface/ci.py", "surface/cli.py", "surface/commands/verify.py", "surface/console.py",
     "surface/options.py", "surface/session.py", "surface/wire.py", "values/artifact.py", "values/contents.py",
     "values/finding.py", "values/frozen.py", "values/inputs.py", "values/intent.py", "values/interpreter.py",
-    "values/progress.py", "values/requirement.py",
+    "values/progress.py", "values/requirement.py", "whole.py",
 )  # fmt: skip
 """Every other module that `envid verify` loads; it alone pays for looking at them."""
 _MAX_INPUT = 64 * 1024 * 1024

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from envid.app.workspace import Workspace
+from envid.app.project import Site
 from envid.errors import WriteFailed
 from envid.store.recorded import Recorded, keep, read, slot
 from envid.values.target import Target
 
 
-def record(ws: Workspace, document: bytes, *, layer: str, target: Target, name: str) -> tuple[str, ...]:
+def record(ws: Site, document: bytes, *, layer: str, target: Target, name: str) -> tuple[str, ...]:
     """Record an identity of the lock ``name``; return what there is to say about it: that it changed, or nothing.
 
     A cache that cannot be written leaves nothing recorded; that is no failure of what is recorded.
     """
     try:
-        changed = keep(ws.cache, _slot(ws, layer, target, name), document)
+        changed = keep(ws.kept, _slot(ws, layer, target, name), document)
     except WriteFailed:
         return ()
     note = f"the identity of layer {layer} changed since it was last computed: see `envid explain`"
     return (note,) if changed else ()
 
 
-def recorded(ws: Workspace, *, layer: str, target: Target, name: str) -> Recorded:
+def recorded(ws: Site, *, layer: str, target: Target, name: str) -> Recorded:
     """Return what was recorded for ``layer``, ``target`` and the lock ``name`` of this project."""
-    return read(ws.cache, _slot(ws, layer, target, name))
+    return read(ws.kept, _slot(ws, layer, target, name))
 
 
-def _slot(ws: Workspace, layer: str, target: Target, name: str) -> str:
-    return slot(project=str(ws.root), layer=layer, target=target.name, lock=name)
+def _slot(ws: Site, layer: str, target: Target, name: str) -> str:
+    return slot(project=ws.place, layer=layer, target=target.name, lock=name)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from envid.app.outcome import Outcome
 from envid.app.recall import ask
-from envid.atomic import make_directory, write
 from envid.errors import WriteFailed
 from envid.store.sidecar import encode
+from envid.whole import make_directory, write
 
 
 def remember(argv: list[str], outcome: Outcome, *, stdout: str) -> bool:
@@ -28,10 +28,9 @@ def remember(argv: list[str], outcome: Outcome, *, stdout: str) -> bool:
     if question is None or any(question.files.get(path) != digest for path, digest in memory.files.items()):
         return False
     data = encode(question.request, outcome.exit_code, stdout.encode(), memory.document)
-    directory = Path(question.directory)
     try:
-        make_directory(directory, mode=0o700)
-        write(directory / question.name, data, mode=0o600, durable=False)
+        make_directory(question.directory, mode=0o700)
+        write(os.path.join(question.directory, question.name), data, mode=0o600, durable=False)
     except WriteFailed:
         return False
     return True

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from envid.app.workspace import Workspace
+from envid.app.project import Site, lock_file, running
 from envid.errors import TargetNotCovered
-from envid.installed.interpreter import environment_of, measure, probe
 from envid.lock.pylock import read
 from envid.lock.select import resolve_quick, select
 from envid.values.artifact import Lock, Resolution
@@ -24,12 +21,12 @@ class Aim:
     """None: a foreign target; nothing of this host may enter its identity."""
 
 
-def aim(ws: Workspace, target_text: str | None, *, venv: str | None = None) -> Aim:
+def aim(ws: Site, target_text: str | None, *, venv: str | None = None) -> Aim:
     """Return the target meant: parsed, or for None and ``host`` that of the interpreter of ``venv`` or the running one.
 
     Raises InvalidTarget, IdentityUnknown, EnvironmentNotFound.
     """
-    interpreter = measure() if venv is None else probe(environment_of(Path(venv)).python, cache=ws.cache)
+    interpreter = ws.interpreter(venv)
     if target_text is None or target_text == "host":
         return Aim(target=host_target(interpreter), interpreter=interpreter)
     target = parse_target(target_text)
@@ -39,23 +36,22 @@ def aim(ws: Workspace, target_text: str | None, *, venv: str | None = None) -> A
 def target_for(target_text: str | None) -> Target:
     """Return the target meant: parsed, or that of the running interpreter; raise InvalidTarget, IdentityUnknown."""
     if target_text is None or target_text == "host":
-        return host_target(measure())
+        return host_target(running())
     return parse_target(target_text)
 
 
-def select_for(ws: Workspace, name: str, target_text: str | None) -> tuple[Lock, Target, Resolution]:
+def select_for(ws: Site, name: str, target_text: str | None) -> tuple[Lock, Target, Resolution]:
     """Return the lock ``name``, the target, and what it takes.
 
     ``target_text``: None or ``host`` for the running interpreter. Raises LockNotFound, InvalidLock,
     InvalidTarget, TargetNotCovered (with the nearest declared targets), NoCompatibleArtifact, IdentityUnknown.
     """
-    path = ws.lock_path(name)
-    lock = read(ws.read_lock(name), path=str(path))
+    lock = read(ws.read_lock(name), path=lock_file(ws.place, name))
     target = target_for(target_text)
     return lock, target, resolve(ws, lock, target)
 
 
-def resolve(ws: Workspace, lock: Lock | bytes, target: Target, *, path: str = "pylock.toml") -> Resolution:
+def resolve(ws: Site, lock: Lock | bytes, target: Target, *, path: str = "pylock.toml") -> Resolution:
     """Return what ``target`` takes from ``lock``, parsed or in bytes; raise as ``select_for``."""
     try:
         if isinstance(lock, bytes):

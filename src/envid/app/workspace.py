@@ -1,22 +1,30 @@
 """The composition root: where the project is, where envid keeps things, what it may do.
 
-The only module that reads the caller's environment variables and the clock.
+Everything as paths; ``app.project`` finds and reads it. The clock is read here.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
-from envid.errors import ConfigError, LockNotFound, ProjectNotFound, TooLarge
+from envid.app.project import (
+    MAX_LOCK_BYTES,
+    cache_directory,
+    environment_place,
+    find,
+    lock_file,
+    open_project,
+    read_limited,
+    running,
+)
+from envid.errors import LockNotFound
+from envid.installed.interpreter import environment_of, probe
 from envid.values.frozen import dataclass
-from envid.values.intent import Intent, parse_intent
+from envid.values.intent import Intent
+from envid.values.interpreter import Interpreter
 
-MAX_LOCK_BYTES: Final = 64 * 1024 * 1024
-"""A lock beyond this is refused unread; 400 distributions with every artifact take about 2 MB."""
-
+__all__ = ["MAX_LOCK_BYTES", "Workspace", "cache_directory", "find_root", "now_ns", "open_workspace", "read_limited"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
@@ -32,9 +40,26 @@ class Workspace:
     """envid's own directory below the user's cache directory; everything in it may be deleted."""
     offline: bool = False
 
+    @property
+    def place(self) -> str:
+        """``root`` as text."""
+        return str(self.root)
+
+    @property
+    def kept(self) -> str:
+        """``cache`` as text."""
+        return str(self.cache)
+
+    def interpreter(self, venv: str | None) -> Interpreter:
+        """Return the facts of the running interpreter, or of that of the environment ``venv``.
+
+        Raises IdentityUnknown, EnvironmentNotFound, InvalidEnvironment, InterpreterNotFound.
+        """
+        return running() if venv is None else probe(environment_of(Path(venv)).python, cache=self.cache)
+
     def lock_path(self, name: str = "default") -> Path:
         """Return where the lock ``name`` is or would be: ``lockfiles/pylock[.NAME].toml``."""
-        return self.root / "lockfiles" / ("pylock.toml" if name == "default" else f"pylock.{name}.toml")
+        return Path(lock_file(self.place, name))
 
     def read_lock(self, name: str = "default") -> bytes:
         """Return the bytes of the lock ``name``; raise LockNotFound, ConfigError for an undeclared name."""
@@ -44,7 +69,7 @@ class Workspace:
 
     def environment_path(self, given: str | None = None) -> Path:
         """Return the virtual environment meant: as given, else ``.venv`` of the project."""
-        return Path(os.path.abspath(given)) if given else self.root / ".venv"
+        return Path(environment_place(self.place, given))
 
 
 def open_workspace(directory: str | None = None, *, offline: bool = False) -> Workspace:
@@ -52,59 +77,20 @@ def open_workspace(directory: str | None = None, *, offline: bool = False) -> Wo
 
     Raises ProjectNotFound, ConfigError.
     """
-    root = find_root(directory)
-    pyproject = read_limited(
-        root / "pyproject.toml", 8 * 1024 * 1024, missing=ProjectNotFound(f"there is no pyproject.toml in {root}")
-    )
-    intent = parse_intent(pyproject, path=str(root / "pyproject.toml"))
-    variables = dict(os.environ)
+    found = open_project(directory, offline=offline)
     return Workspace(
-        root=root,
-        pyproject=pyproject,
-        intent=intent,
-        variables=variables,
-        cache=cache_directory(variables, configured=intent.settings.cache_dir, root=root),
-        offline=offline or variables.get("ENVID_OFFLINE", "") not in ("", "0"),
+        root=Path(found.place),
+        pyproject=found.pyproject,
+        intent=found.intent,
+        variables=found.variables,
+        cache=Path(found.kept),
+        offline=found.offline,
     )
 
 
 def find_root(directory: str | None) -> Path:
     """Return the absolute project directory; raise ProjectNotFound."""
-    if directory is not None:
-        return Path(os.path.abspath(directory))
-    start = os.getcwd()
-    current = start
-    while not os.path.isfile(os.path.join(current, "pyproject.toml")):
-        parent = os.path.dirname(current)
-        if parent == current:
-            raise ProjectNotFound(f"there is no pyproject.toml in {start} or above")
-        current = parent
-    return Path(current)
-
-
-def cache_directory(variables: Mapping[str, str], *, configured: str | None = None, root: Path | None = None) -> Path:
-    """Return envid's cache directory: ``ENVID_CACHE_DIR``, ``[tool.envid.cache] dir``, else the platform's."""
-    if given := variables.get("ENVID_CACHE_DIR"):
-        return Path(os.path.abspath(given))
-    if configured:
-        return (root or Path.cwd()) / configured
-    from platformdirs import user_cache_path
-
-    return user_cache_path("envid", appauthor=False)
-
-
-def read_limited(path: Path, limit: int, *, missing: Exception) -> bytes:
-    """Return the bytes of a regular file of at most ``limit`` bytes; raise ``missing`` when there is none."""
-    try:
-        with open(path, "rb") as stream:
-            data = stream.read(limit + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        raise missing from None
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", path=str(path)) from error
-    if len(data) > limit:
-        raise TooLarge(f"{path} is larger than {limit} bytes", path=str(path))
-    return data
+    return Path(find(directory))
 
 
 def now_ns() -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
-from envid.atomic import write
 from envid.values.digest import canonical, derive_hex
 from envid.values.frozen import dataclass
+from envid.whole import Name, write
 
 CONTEXT = "envid-recorded/1"
 
@@ -26,12 +26,12 @@ def slot(*, project: str, layer: str, target: str, lock: str) -> str:
     return derive_hex(CONTEXT, canonical(named))
 
 
-def read(cache: Path, name: str) -> Recorded:
+def read(cache: Name, name: str) -> Recorded:
     """Return what is kept in slot ``name``."""
     return Recorded(last=_read(_path(cache, name, "last")), before=_read(_path(cache, name, "before")))
 
 
-def keep(cache: Path, name: str, document: bytes) -> bool:
+def keep(cache: Name, name: str, document: bytes) -> bool:
     """Keep ``document`` as the last one; return whether it differs from the one that was. Raises WriteFailed."""
     last = _read(_path(cache, name, "last"))
     if last == document:
@@ -42,12 +42,13 @@ def keep(cache: Path, name: str, document: bytes) -> bool:
     return last is not None
 
 
-def _path(cache: Path, name: str, which: str) -> Path:
-    return cache / "identities-v1" / name[:2] / f"{name}.{which}.json"
+def _path(cache: Name, name: str, which: str) -> str:
+    return os.path.join(cache, "identities-v1", name[:2], f"{name}.{which}.json")
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: str) -> bytes | None:
     try:
-        return path.read_bytes()
+        with open(path, "rb") as stream:
+            return stream.read()
     except OSError:
         return None

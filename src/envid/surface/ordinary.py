@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from envid.app.keys import identity, key
 from envid.app.outcome import Outcome
+from envid.app.project import open_project
 from envid.app.recall import parse
-from envid.app.workspace import open_workspace
 
 _USES = {"key": key, "identity": identity}
-_KNOWN = {"", "--layer", "--target", "--name", "--project", "--venv", "--json", "--quiet", "--offline"}
+_KNOWN = {"", "--layer", "--target", "--name", "--project", "--json", "--quiet", "--offline"}
 
 
 def answer(arguments: list[str]) -> tuple[Outcome, bool, bool] | None:
@@ -20,12 +20,11 @@ def answer(arguments: list[str]) -> tuple[Outcome, bool, bool] | None:
     said = parse(arguments)
     if said is None or said[""] not in _USES or not said.keys() <= _KNOWN:
         return None
-    workspace = open_workspace(said.get("--project"), offline="--offline" in said)
+    project = open_project(said.get("--project"), offline="--offline" in said)
     outcome = _USES[said[""]](
-        workspace,
+        project,
         layer=said.get("--layer"),
         target=said.get("--target"),
         name=said.get("--name", "default"),
-        venv=said.get("--venv"),
     )
     return outcome, "--json" in said, "--quiet" in said
