@@ -27,47 +27,48 @@ DEPTHS: tuple[Depth, ...] = ("quick", "default", "full")
 pytestmark = [pytest.mark.online, pytest.mark.slow]
 
 
-def entries(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Return mode and bytes (or link text) of everything below ``root``."""
-    found: dict[str, tuple[int, bytes]] = {}
+Status = tuple[int, int, int, int, int]
+"""Mode, size, mtime, ctime and inode: nobody changes a file and keeps its ctime."""
+
+
+def entries(root: Path) -> dict[str, Status]:
+    """Return the metadata of everything below ``root``; of directories the mode and inode alone."""
+    found: dict[str, Status] = {}
     for directory, names, files in os.walk(root):
         for name in (*names, *files):
             path = os.path.join(directory, name)
-            mode = os.lstat(path).st_mode
-            data = b""
-            if stat.S_ISLNK(mode):
-                data = os.fsencode(os.readlink(path))
-            elif stat.S_ISREG(mode):
-                data = Path(path).read_bytes()
-            found[os.path.relpath(path, root)] = (mode, data)
+            one = os.lstat(path)
+            whole = (one.st_mode, one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino)
+            plain = not stat.S_ISDIR(one.st_mode)
+            found[os.path.relpath(path, root)] = whole if plain else (one.st_mode, 0, 0, 0, one.st_ino)
     return found
 
 
-def restore(root: Path, pristine: Path, want: dict[str, tuple[int, bytes]]) -> None:
-    """Make ``root`` again what ``pristine`` is, touching only what differs."""
+def restore(root: Path, pristine: Path, want: dict[str, Status]) -> dict[str, Status]:
+    """Make ``root`` again what ``pristine`` is, touching only what differs; return what it then is."""
     have = entries(root)
     for path in sorted(have, reverse=True):
-        if path not in want or stat.S_IFMT(want[path][0]) != stat.S_IFMT(have[path][0]):
-            target = root / path
-            if target.is_dir() and not target.is_symlink():
-                shutil.rmtree(target)
-            else:
-                target.unlink(missing_ok=True)
-    have = entries(root)
-    for path, (mode, data) in sorted(want.items()):
-        target = root / path
-        if have.get(path) == (mode, data) and target.lstat().st_mtime_ns == (pristine / path).lstat().st_mtime_ns:
+        # A changed file is taken away first: a hard link that was made to it must not be written through.
+        kept = path in want and stat.S_ISDIR(want[path][0]) and stat.S_ISDIR(have[path][0])
+        if kept or have[path] == want.get(path):
             continue
+        target = root / path
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+    for path, (mode, *_) in sorted(want.items()):
+        target, source = root / path, pristine / path
         if stat.S_ISDIR(mode):
             target.mkdir(exist_ok=True)
             target.chmod(stat.S_IMODE(mode))
+        elif os.path.lexists(target):
+            continue
         elif stat.S_ISLNK(mode):
-            target.unlink(missing_ok=True)
-            target.symlink_to(os.fsdecode(data))
+            target.symlink_to(os.readlink(source))
         else:
-            # Unlinked first: a hard link that was made to it must not be written through.
-            target.unlink(missing_ok=True)
-            shutil.copy2(pristine / path, target)
+            shutil.copy2(source, target)
+    return entries(root)
 
 
 class Range:
@@ -75,7 +76,7 @@ class Range:
 
     def __init__(self, ws: Workspace, env: Env, pristine: Path) -> None:
         self.ws, self.env, self.pristine = ws, env, pristine
-        self.want = entries(pristine)
+        self.want = entries(env.root)
 
     def codes(self, depth: Depth) -> set[str]:
         """Return the codes of the errors found at ``depth``."""
@@ -86,7 +87,7 @@ class Range:
         """Put everything back."""
         shutil.rmtree(self.env.outside)
         self.env.outside.mkdir()
-        restore(self.env.root, self.pristine, self.want)
+        self.want = restore(self.env.root, self.pristine, self.want)
 
 
 @pytest.fixture(scope="module")
