@@ -186,6 +186,33 @@ def commit(repository: Path, message: str) -> str:
     return done.stdout.strip()
 
 
+def test_a_file_in_a_folder_and_in_an_index_is_one_file(demo: Demo, folder: Path, tmp_path: Path) -> None:
+    """What a local folder and the index both offer is locked once, from the index; other bytes are refused."""
+    house = tmp_path / "house"
+    house.mkdir()
+    demo.variables["UV_FIND_LINKS"] = "../house"
+    (house / ALPHA).write_bytes((folder / ALPHA).read_bytes())
+    demo.write('["alpha", "beta"]').lock()
+    assert "/files/alpha-1.0" in demo.path.read_text()
+    assert "wheelhouse" not in demo.path.read_text()
+    before = demo.path.read_bytes()
+    republish(house)
+    with pytest.raises(Rehashed, match="in another"):
+        demo.lock(upgrade=True)
+    assert demo.path.read_bytes() == before
+
+
+def test_no_index_is_asked_when_none_is_wanted(demo: Demo, server: IndexServer, tmp_path: Path) -> None:
+    """With UV_NO_INDEX only local folders serve, although uv itself knows no such variable."""
+    house = tmp_path / "house"
+    house.mkdir()
+    make_wheel(house, "alpha", "1.0")
+    demo.variables |= {"UV_FIND_LINKS": "../house", "UV_NO_INDEX": "1"}
+    demo.write('["alpha"]').lock()
+    assert server.requests == []
+    assert 'path = "wheelhouse/alpha-1.0' in demo.path.read_text()
+
+
 def test_every_declared_lock_is_locked(demo: Demo) -> None:
     """lock_all makes each declared lock; a name to upgrade has to be in one of them."""
     rest = '[tool.envid.locks.dev]\ngroups = ["dev"]\n[dependency-groups]\ndev = ["beta"]'

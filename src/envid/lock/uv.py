@@ -18,6 +18,7 @@ from envid.errors import (
     IdentityUnknown,
     NetworkError,
     NoCompatibleArtifact,
+    Rehashed,
     ResolutionFailed,
     SdistRefused,
     ToolchainError,
@@ -203,6 +204,9 @@ class _Run:
             argv += ["--upgrade-package", name]
         if request.offline:
             argv.append("--offline")
+        # uv has an option for it and no variable.
+        if request.variables.get("UV_NO_INDEX", "").lower() in ("1", "true"):
+            argv.append("--no-index")
         argv.append("pyproject.toml")
         settings = {
             **located(transport_variables(request.variables), root=str(request.root)),
@@ -250,6 +254,8 @@ class _Run:
             raise DependencyRefused(f"{name}: no full commit id is known", package=name, hint='name one: rev = "..."')
         fields = ("wheels", "sdist", "archive", "directory", "vcs")
         placed = {**table, **{key: self.placed(table[key], name, key) for key in fields if key in table}}
+        if "wheels" in placed:
+            placed["wheels"] = _once(placed["wheels"], name)
         return distribution(placed, where=name, path="uv's answer", drop_credentials=True)
 
     def permitted(self, entry: LockedDistribution) -> LockedDistribution:
@@ -340,6 +346,31 @@ def _locked_on(lock: Lock, name: str, target: Target) -> str | None:
         if entry.name == name and (entry.marker is None or truth(entry.marker, target) is not False):
             return entry.version
     return None
+
+
+def _once(wheels: object, name: str) -> object:
+    """Return uv's wheels with each file once: a local folder and an index may both offer it.
+
+    The place that is a URL is kept, because where a folder lies is a fact of this machine. Raises
+    Rehashed when the two do not have the same bytes.
+    """
+    if not isinstance(wheels, list) or not all(isinstance(table, dict) for table in wheels):
+        return wheels
+    found: dict[str, dict[str, Any]] = {}
+    for table in wheels:
+        filename = unquote(str(table.get("url") or table.get("path"))).rpartition("/")[2]
+        other = found.setdefault(filename, table)
+        digests = [str(one["hashes"].get("sha256")) if isinstance(one.get("hashes"), dict) else "none"
+                   for one in (other, table)]  # fmt: skip
+        if digests[0] != digests[1]:
+            raise Rehashed(
+                f"{name}: {filename} is offered with sha256 {digests[0]} in one place and with {digests[1]} in another",
+                package=name, file=filename, expected=digests[0], actual=digests[1],
+                hint="find out which of the two is right, and take the other place out of the index settings",
+            )  # fmt: skip
+        if "url" in table and "url" not in other:
+            found[filename] = table
+    return list(found.values())
 
 
 def known_secrets(request: ResolveRequest) -> tuple[str, ...]:
