@@ -316,6 +316,17 @@ def test_a_hot_answer_imports_next_to_nothing(project: Keyed, argv: tuple[str, .
         assert json.loads(again)["ok"] is True
 
 
+@pytest.mark.parametrize("argv", [("key",), ("identity", "--layer", "wheels")])
+def test_a_first_key_imports_nothing_heavy(project: Keyed, argv: tuple[str, ...]) -> None:
+    """The first run of the real command compiles no classes and loads neither paths, parsers of options nor JSON."""
+    _, loaded = _run(project, *argv)
+    assert "envid.lock.reader" in loaded
+    assert not loaded & {
+        "pathlib", "dataclasses", "inspect", "argparse", "json", "importlib.metadata", "packaging", "platformdirs",
+        "subprocess", "sysconfig", "urllib", "envid.atomic", "envid.surface.wire",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("argv", [("key",), ("key", "--json"), ("identity", "--layer", "wheels")])
 def test_the_process_ends_with_everything_written(project: Keyed, argv: tuple[str, ...]) -> None:
     """Cold and hot, the real process prints its whole answer into a pipe and gives its exit status."""

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from envid.errors import InvalidLock, NoCompatibleArtifact, TargetNotCovered
 from envid.lock.pylock import read, skim
-from envid.values.artifact import Lock, LockedDistribution, NormalizedName, Resolution, Selected
+from envid.lock.reader import Row
+from envid.values.artifact import Lock, LockedDistribution, Resolution, Selected
 from envid.values.marker import evaluate, satisfies, truth, undetermined, variables
 from envid.values.target import Target
 from envid.values.wheel_tags import best_wheel, is_wheel, rank
 
+Entry = LockedDistribution | Row
+"""Both readers' entries; what decides whether one applies is called alike in both."""
 
-class Entry(Protocol):
-    """What decides whether an entry applies; both readers' entries have it."""
-
-    @property
-    def name(self) -> NormalizedName: ...
-    @property
-    def version(self) -> str | None: ...
-    @property
-    def marker(self) -> str | None: ...
-    @property
-    def requires_python(self) -> str | None: ...
-
-
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", LockedDistribution, Row)
 
 
 def select(lock: Lock, target: Target) -> Resolution:

@@ -1,8 +1,9 @@
 """``dataclass(frozen=True, slots=True, kw_only=True)`` without a compiler.
 
-Python's own compiles six functions for each class, one by one, and imports ``inspect``: for the thirty
-classes that a first ``envid key`` loads, that takes longer than reading the lock. Here all classes share
-the same few functions, which take a class's members from one table. ``dataclasses.replace``, ``fields``,
+Python's own compiles six functions for each class, one by one, and imports ``inspect``. With it, the first
+``envid key`` on a lock of 170 distributions takes 63 % longer (87 ms instead of 53 of processor time, Python
+3.12); this module is worth keeping while that is more than 8 %. Here all classes share the same few
+functions, which take a class's members from one table. ``dataclasses.replace``, ``fields``,
 ``asdict`` and ``is_dataclass`` work on the result: ``__dataclass_fields__`` is there, and made when it is
 asked for.
 """
