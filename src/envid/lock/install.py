@@ -108,6 +108,8 @@ def install(
             argv += ["--no-build", "--no-index"]
         if not sources or transport is None:
             argv.append("--offline")
+        elif transport.get("UV_NO_INDEX"):
+            argv.append("--no-index")
         if cache is not None:
             argv += ["--cache-dir", str(cache)]
         # What uv built of a directory it keeps by the times of its pyproject.toml alone, and would install again though
@@ -133,6 +135,9 @@ def build(sdist: Path, out: Path, *, python: str, transport: Mapping[str, str] |
     ]  # fmt: skip
     if transport is None:
         argv.append("--offline")
+    elif transport.get("UV_NO_INDEX"):
+        # uv has the option and no variable for it.
+        argv.append("--no-index")
     env = process.environment(passed=_PASSED, extra=transport)
     done = process.run(argv, env=env, cwd=out, timeout=_TIMEOUT)
     wheels = sorted(out.glob("*.whl"))
