@@ -288,7 +288,8 @@ def test_an_uncovered_target_names_the_nearest(project: Keyed) -> None:
     project.given(envid=f'targets = ["{TARGET}", "cp313-win_amd64"]', head=head)
     with pytest.raises(TargetNotCovered) as caught:
         project.key("wheels", "cp311-manylinux_2_28_x86_64")
-    assert caught.value.hint == f"the nearest declared targets are {TARGET}, cp313-win_amd64"
+    named = f"the nearest declared targets are {TARGET}, cp313-win_amd64"
+    assert caught.value.hint == f"{named}: name one with --target, or an environment with --venv"
     assert select_for(project.workspace, "default", TARGET)[1].name == TARGET
 
 

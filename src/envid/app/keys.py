@@ -60,6 +60,10 @@ def identify_for(
     layer = layer or DEFAULT_LAYER
     declared = {own: settings.components for own, settings in ws.intent.settings.layers.items()}
     components = components_of(layer, declared)
+    located = "prefix" in components
+    if located and venv is None and target in (None, "host"):
+        # An environment that is there says which Python it has; one that is not will have the running one.
+        venv = _environment(ws)
     path = lock_file(ws.place, name)
     given = ws.read_lock(name) if lock is None else lock
     aimed = aim(ws, None, venv=venv) if target is None or target == "host" else Aim(target=parse_target(target))
@@ -67,20 +71,23 @@ def identify_for(
     # A target in words needs no look at this host where the identity takes nothing from it.
     if aimed.interpreter is None and asks_host(components, resolution):
         aimed = aim(ws, target, venv=venv)
-    subject = Subject(
-        ws=ws, name=name, lock=given, aim=aimed, resolution=resolution, layer=layer, venv=venv, past=past
-    )
+    subject = Subject(ws=ws, name=name, lock=given, aim=aimed, resolution=resolution, layer=layer, venv=venv, past=past)
     values = measure_components(subject, components)
     identity = identify(layer, components, values)
     data = document(identity)
     memory = None
-    if isinstance(given, bytes) and venv is None and not past and is_repeatable(values):
+    if isinstance(given, bytes) and venv is None and not located and not past and is_repeatable(values):
         pyproject = os.path.join(ws.place, "pyproject.toml")
         files = {pyproject: blake3_hex(ws.pyproject), path: blake3_hex(given)}
         memory = Memory(files=files, document=data)
     taken = (item.artifact for item in resolution.selected if item.artifact is not None)
     names: dict[str, str] = {artifact.sha256: artifact.filename for artifact in taken}
     return Identified(identity=identity, document=data, target=aimed.target, filenames=names, memory=memory)
+
+
+def _environment(ws: Site) -> str | None:
+    place = environment_place(ws.place)
+    return place if os.path.isfile(os.path.join(place, "pyvenv.cfg")) else None
 
 
 def layer_key(

@@ -59,7 +59,8 @@ def resolve(ws: Site, lock: Lock | bytes, target: Target, *, path: str = "pylock
         return select(lock, target)
     except TargetNotCovered as error:
         near = nearest(target, ws.intent.settings.targets)
-        hint = f"the nearest declared targets are {', '.join(near)}" if near else TargetNotCovered.hint
+        named = f"the nearest declared targets are {', '.join(near)}: name one with --target, "
+        hint = f"{named}or an environment with --venv" if near else TargetNotCovered.hint
         raise TargetNotCovered(error.message, hint=hint, **error.context) from None
 
 

@@ -12,6 +12,8 @@ from envid.app.project import open_project
 from envid.app.recall import parse
 
 _USES = {"key": key, "identity": identity}
+_LAYERS = {"env", "wheels"}
+"""Other layers may have to look at an environment, at programs or at a backend."""
 _KNOWN = {"", "--layer", "--target", "--name", "--project", "--json", "--quiet", "--offline"}
 
 
@@ -19,6 +21,8 @@ def answer(arguments: list[str]) -> tuple[Outcome, bool, bool] | None:
     """Return (outcome, whether JSON is wanted, whether notes are not), or None: not an ordinary form."""
     said = parse(arguments)
     if said is None or said[""] not in _USES or not said.keys() <= _KNOWN:
+        return None
+    if said.get("--layer", "env") not in _LAYERS:
         return None
     project = open_project(said.get("--project"), offline="--offline" in said)
     outcome = _USES[said[""]](
