@@ -178,6 +178,7 @@ def test_another_tools_layout_is_left_to_the_full_reader() -> None:
 @settings(max_examples=700, deadline=None)
 @given(st.integers(0, len(SMALL)), st.integers(0, 3), st.sampled_from(FRAGMENTS) | st.text(max_size=2))
 @example(SMALL.index("://index.example/foo-1.0-cp"), 3, "/")
+@example(SMALL.index('},\n    { name = "foo-1.0-1'), 3, "\u2028")
 @example(SMALL.index("[tool.envid]"), 0, "a = '''\n[tool.envid]\n")
 @example(SMALL.index("[tool.other]"), 0, "[tool]\nenvid = {}\n\n")
 def test_damage_of_a_few_characters_is_declined_or_read_as_tomllib_reads_it(at: int, cut: int, put: str) -> None:

@@ -69,7 +69,7 @@ class Row:
         """Return the whole entry."""
         return LockedDistribution(
             name=self.name, version=self.version, marker=self.marker, requires_python=self.requires_python,
-            index=self.index_url, wheels=tuple(map(_artifact, self.lines.splitlines())), sdist=self.sdist,
+            index=self.index_url, wheels=tuple(map(_artifact, self.lines.split("\n")[:-1])), sdist=self.sdist,
         )  # fmt: skip
 
     def best(self, target: Target) -> Artifact | None:
@@ -123,7 +123,7 @@ def scan(data: bytes) -> tuple[dict[str, Any], list[Row]] | None:
         return None
     document: dict[str, Any] = {"created-by": "envid", "tool": tool}
     if head[1] is not None:
-        document["environments"] = [line[5:-2] for line in head[1].splitlines()]
+        document["environments"] = [line[5:-2] for line in head[1].split("\n")[:-1]]
     if head[2] is not None:
         document["requires-python"] = head[2]
     return document, rows
@@ -179,7 +179,9 @@ def _tails(lines: str, name: str, version: str | None, sound: set[str]) -> list[
     filenames: list[str] = _WHEEL.findall(lines)
     count = lines.count("\n")
     if len(filenames) != count:
-        found = [_WHEEL.match(line) or re.match(_NAMED_WHEEL, line) for line in lines.splitlines(keepends=True)]
+        # Not `splitlines`, which ends a line where TOML does not.
+        split = [f"{line}\n" for line in lines.split("\n")[:-1]]
+        found = [_WHEEL.fullmatch(line) or re.fullmatch(_NAMED_WHEEL, line) for line in split]
         filenames = [line[1] for line in found if line is not None]
     head = f"{name.replace('-', '_')}-{version}-"
     tails = [filename[len(head) :] for filename in filenames if filename.startswith(head)]
