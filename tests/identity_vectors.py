@@ -185,8 +185,10 @@ FLOORS: dict[str, tuple[str, list[str]]] = {
     "oldest": ("cp312-manylinux_2_28_x86_64", ["a-1-cp36-abi3-manylinux1_x86_64.whl"]),
     "highest wins": (
         "cp312-manylinux_2_28_x86_64",
-        ["a-1-cp312-cp312-manylinux_2_17_x86_64.whl",
-        "b-1-cp312-cp312-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl"],
+        [
+            "a-1-cp312-cp312-manylinux_2_17_x86_64.whl",
+            "b-1-cp312-cp312-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl",
+        ],
     ),
     "numbers, not text": (
         "cp312-manylinux_2_28_x86_64",
@@ -238,18 +240,25 @@ def inputs() -> Iterator[tuple[str, dict[str, Any]]]:
 def _spellings() -> Iterator[tuple[str, dict[str, Any]]]:
     rows = BASE["distributions"]
     yield "rows in another order", with_({"distributions": list(reversed(rows))})
-    yield "names and versions as people write them", with_(
-        {"distributions": [["NumPy", "2.1", "wheel", sha(1)], ["Requests", "v2.32.3", "wheel", sha(2)], rows[2]]}
+    yield (
+        "names and versions as people write them",
+        with_(
+            {"distributions": [["NumPy", "2.1", "wheel", sha(1)], ["Requests", "v2.32.3", "wheel", sha(2)], rows[2]]}
+        ),
     )
     yield "another hash", with_({"distributions": [["numpy", "2.1.0", "wheel", sha(7)], *rows[1:]]})
     yield "nothing selected", with_({"distributions": [], "filenames": [], "markers": {}})
     yield "archives", with_({"layer": "wheels", "distributions": [["a", None, "archive", sha(5)], *rows]})
-    yield "selection", with_({"lock": "test", "extras": ["Fast_IO", "b", "b", "fast.io"], "groups": ["z", "dev",
-        "Dev"]})
-    yield "salt", with_({"salt": "2024-01 \u2713 \"quoted\" \\ \t\n\x01\x7f"})
+    yield (
+        "selection",
+        with_({"lock": "test", "extras": ["Fast_IO", "b", "b", "fast.io"], "groups": ["z", "dev", "Dev"]}),
+    )
+    yield "salt", with_({"salt": '2024-01 \u2713 "quoted" \\ \t\n\x01\x7f'})
     yield "salt beyond the BMP", with_({"layer": "wheels", "salt": "\U0001f9ea\u00e9"})
-    yield "markers", with_({"markers": {"os_name": "posix", "implementation_version": "3.12.7",
-        "platform_release": ""}})
+    yield (
+        "markers",
+        with_({"markers": {"os_name": "posix", "implementation_version": "3.12.7", "platform_release": ""}}),
+    )
     yield "fact keys", with_({"layer": "x", "components": ["facts"], "facts": {}})
     yield "big options", with_(
         {"layer": "adapters", "generator": {**BASE["generator"], "options": {"n": 2**53 - 1, "m": -(2**53) + 1,

@@ -112,7 +112,7 @@ class Target:
         for old, new in (("manylinux1_", "manylinux_2_5_"), ("manylinux2010_", "manylinux_2_12_"),
                          ("manylinux2014_", "manylinux_2_17_")):  # fmt: skip
             if tag.startswith(old):
-                tag = new + tag[len(old):]
+                tag = new + tag[len(old) :]
         parts = tag.split("_", 3)
         families = {"glibc": "manylinux", "musl": "musllinux", "macos": "macosx"}
         if len(parts) != 4 or parts[0] != families[self.libc]:

@@ -284,9 +284,7 @@ MD5 = '[{ url = "https://host.example/a-1-py3-none-any.whl", hashes = { md5 = "1
         ("requirements.txt", "\x00", InvalidLock),
     ],
 )
-def test_a_bad_file_is_an_error_and_writes_nothing(
-    root: Path, name: str, text: str, kind: type[EnvidError]
-) -> None:
+def test_a_bad_file_is_an_error_and_writes_nothing(root: Path, name: str, text: str, kind: type[EnvidError]) -> None:
     """Whatever is wrong with the file, the lock that was there stays as it was."""
     (root / "lockfiles").mkdir()
     (root / "lockfiles" / "pylock.toml").write_text("precious")
@@ -314,9 +312,7 @@ def test_a_file_that_is_not_there_is_named(root: Path) -> None:
 
 @pytest.mark.online
 @pytest.mark.slow
-def test_real_libraries_are_adopted_alike_from_every_format(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_real_libraries_are_adopted_alike_from_every_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On real projects of the real index the three formats select the same set for every target."""
     monkeypatch.setenv("ENVID_CACHE_DIR", str(tmp_path / "cache"))
     root = tmp_path / "project"

@@ -71,7 +71,7 @@ def test_the_same_file_with_another_hash_is_exit_one(ws: Workspace) -> None:
 
 def test_long_cells_are_cut_and_files_are_counted(ws: Workspace) -> None:
     """A table stays a table: file lists are counted, long texts cut."""
-    long = package("alpha", "1").replace('version = "1"', f"version = \"1\"\nmarker = \"sys_platform == '{'x' * 90}'\"")
+    long = package("alpha", "1").replace('version = "1"', f'version = "1"\nmarker = "sys_platform == \'{"x" * 90}\'"')
     (ws.root / "pylock.other.toml").write_text(HEAD + long + package("beta", "1", tag="cp312-none-any"))
     lines = diff(ws, "default", "pylock.other.toml").answer.splitlines()
     assert lines[0].endswith("...")

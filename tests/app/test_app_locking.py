@@ -280,7 +280,7 @@ def test_ctrl_c_ends_uv_and_leaves_nothing(demo: Demo, server: IndexServer, tmp_
 @pytest.mark.parametrize(
     "damage",
     [
-        b"<<<<<<< ours\nlock-version = \"1.0\"\n=======\n>>>>>>> theirs\n",
+        b'<<<<<<< ours\nlock-version = "1.0"\n=======\n>>>>>>> theirs\n',
         b"\xff\xfe",
         b"lock-version = [[[[",
         b"",
@@ -303,7 +303,7 @@ def test_a_damaged_lock_is_replaced_and_told(demo: Demo, damage: bytes) -> None:
 def test_tables_of_others_are_kept(demo: Demo) -> None:
     """What another tool wrote into the lock is there after the next resolution."""
     demo.write().lock()
-    text = demo.path.read_text() + '\n[tool.other]\nanswer = 42\n'
+    text = demo.path.read_text() + "\n[tool.other]\nanswer = 42\n"
     demo.path.write_text(text)
     demo.write('["alpha", "delta"]').lock()
     assert "[tool.other]\nanswer = 42\n" in demo.path.read_text()

@@ -295,8 +295,9 @@ def test_an_uncovered_target_names_the_nearest(project: Keyed) -> None:
 
 def test_nearest_prefers_what_differs_least() -> None:
     """The same OS and architecture come before the same Python on another system."""
-    declared = tuple(map(parse_target, ("cp312-win_amd64", "cp313-manylinux_2_28_x86_64",
-        "cp312-manylinux_2_28_aarch64")))
+    declared = tuple(
+        map(parse_target, ("cp312-win_amd64", "cp313-manylinux_2_28_x86_64", "cp312-manylinux_2_28_aarch64"))
+    )
     assert nearest(parse_target(TARGET), declared) == (
         "cp313-manylinux_2_28_x86_64", "cp312-manylinux_2_28_aarch64", "cp312-win_amd64",
     )  # fmt: skip

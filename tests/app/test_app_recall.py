@@ -260,8 +260,11 @@ def test_a_cache_that_cannot_be_written_is_no_error(project: Keyed) -> None:
 
 @pytest.mark.parametrize(
     "variables",
-    [{"HOME": "/home/u"}, {"HOME": "/home/u", "XDG_CACHE_HOME": "/var/c"}, {"ENVID_CACHE_DIR": "/e",
-    "HOME": "/home/u"}],
+    [
+        {"HOME": "/home/u"},
+        {"HOME": "/home/u", "XDG_CACHE_HOME": "/var/c"},
+        {"ENVID_CACHE_DIR": "/e", "HOME": "/home/u"},
+    ],
 )
 def test_hot_and_cold_agree_on_the_cache(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The hot path finds the same cache directory as the workspace does."""
@@ -332,11 +335,13 @@ def test_the_process_ends_with_everything_written(project: Keyed, argv: tuple[st
     """Cold and hot, the real process prints its whole answer into a pipe and gives its exit status."""
     env = {**os.environ, "ENVID_CACHE_DIR": str(project.cache), "PYTHONPATH": str(PACKAGE.parent)}
     command = [sys.executable, "-m", "envid", *argv]
-    texts = {subprocess.run(command, cwd=project.root, env=env, capture_output=True,
-        check=True).stdout for _ in range(3)}
+    texts = {
+        subprocess.run(command, cwd=project.root, env=env, capture_output=True, check=True).stdout for _ in range(3)
+    }
     assert len(texts) == 1
     assert texts.pop().endswith(b"\n")
-    failed = subprocess.run([*command, "--target", "nonsense"], cwd=project.root, env=env, capture_output=True,
-        check=False)
+    failed = subprocess.run(
+        [*command, "--target", "nonsense"], cwd=project.root, env=env, capture_output=True, check=False
+    )
     assert failed.returncode == 3
     assert b"nonsense" in failed.stdout + failed.stderr

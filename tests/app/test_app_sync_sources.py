@@ -17,7 +17,7 @@ from envid.errors import InstallFailed
 from envid.installed import note
 from locked import LockedProject, picture
 
-BACKEND = '''
+BACKEND = """
 import base64, hashlib, os, tomllib, zipfile
 NAME = "{name}"
 with open("pyproject.toml", "rb") as stream:
@@ -41,7 +41,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     return wheel(directory, {{f"{{NAME}}.py": open(f"{{NAME}}.py").read()}})
 def build_editable(directory, config_settings=None, metadata_directory=None):
     return wheel(directory, {{f"{{NAME}}.pth": os.getcwd() + "\\n"}})
-'''
+"""
 PYPROJECT = """
 [project]
 name = "{name}"

@@ -381,6 +381,7 @@ def test_a_witness_holds_until_something_changes(project: LockedProject) -> None
     root = str(project.root / ".venv")
     where = str(site(project).relative_to(root))
     singles = ["pyvenv.cfg"]
+
     def taken() -> tuple[bytes, bytes]:
         tops = [where, "bin"]
         return (

@@ -147,7 +147,9 @@ def claim_in_record(env: Env) -> None:
 def drop_row(env: Env) -> None:
     """Take a row out of RECORD."""
     record = env.info("click") / "RECORD"
-    record.write_text("".join(line for line in record.read_text().splitlines(True) if not line.startswith("click/core.py")))
+    record.write_text(
+        "".join(line for line in record.read_text().splitlines(True) if not line.startswith("click/core.py"))
+    )
 
 
 def escape_row(env: Env) -> None:
@@ -311,7 +313,9 @@ def header(env: Env) -> Path:
     return next((env.root / "include").rglob("greenlet.h"))
 
 
-def per_wheel(label: str, how: Callable[[Path], None], code: str, *, wheels: tuple[str, ...] = WHEELS[:5]) -> list[Case]:
+def per_wheel(
+    label: str, how: Callable[[Path], None], code: str, *, wheels: tuple[str, ...] = WHEELS[:5]
+) -> list[Case]:
     """The same on one module of several wheels."""
     return [
         Case(name=f"{label} ({wheel})", how=lambda env, wheel=wheel: how(env.module(wheel)), code=code)  # type: ignore[misc]

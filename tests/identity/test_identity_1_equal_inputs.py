@@ -84,8 +84,10 @@ HOSTS: dict[str, dict[str, str]] = {
     "hash seed": {"PYTHONHASHSEED": "4711"},
     "-O": {"PYTHONOPTIMIZE": "2"},
     "user": {"USER": "somebody", "LOGNAME": "somebody", "HOME": "/nonexistent"},
-    "an index of the caller's": {"UV_INDEX_URL": "https://index.example/simple",
-    "PIP_INDEX_URL": "https://index.example"},
+    "an index of the caller's": {
+        "UV_INDEX_URL": "https://index.example/simple",
+        "PIP_INDEX_URL": "https://index.example",
+    },
     "UTF-8 mode": {"PYTHONUTF8": "1"},
 }
 

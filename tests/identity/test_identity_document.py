@@ -43,9 +43,7 @@ def _identity(layer: str = "own", components: Mapping[str, JSONValue] | None = N
 
 
 @given(first=LAYER_NAMES, second=LAYER_NAMES, one=CI_PARTS, two=CI_PARTS)
-def test_no_key_begins_another(
-    first: str, second: str, one: tuple[str, str, str], two: tuple[str, str, str]
-) -> None:
+def test_no_key_begins_another(first: str, second: str, one: tuple[str, str, str], two: tuple[str, str, str]) -> None:
     """Whatever the layers and platforms: short, of a fixed alphabet, and never a prefix of one another."""
     identities = (_identity(first), _identity(second))
     keys = {key(identities[0]), key(identities[1]), ci_key(identities[0], *one), ci_key(identities[1], *two)}

@@ -101,7 +101,7 @@ def test_agreement_implies_the_digest(rows: ContentRows, data: st.DataObject) ->
         lines.insert(at, lines[at])
     elif change == "edit":
         spot = data.draw(st.integers(0, len(lines[at])))
-        lines[at] = lines[at][:spot] + data.draw(st.text("aA0/.,=_\r\"", max_size=2)) + lines[at][spot + 1 :]
+        lines[at] = lines[at][:spot] + data.draw(st.text('aA0/.,=_\r"', max_size=2)) + lines[at][spot + 1 :]
     elif change == "swap":
         other = data.draw(st.sampled_from(lines)).split(",")
         lines[at] = ",".join([lines[at].split(",")[0], *other[1:]])

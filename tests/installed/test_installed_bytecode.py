@@ -144,6 +144,7 @@ def test_magic_numbers(minor: str) -> None:
 
 def test_judge_header() -> None:
     """The first 16 bytes tell whether Python would load the file."""
+
     def quick(head: bytes) -> Judgement:
         return judge_header(head, mtime=1000, size=len(SOURCE), interpreter=HERE)
 
@@ -347,8 +348,6 @@ def test_deep_source_does_not_hang(tmp_path: Path) -> None:
     py_compile.compile(str(path), doraise=True)
     suspect = Suspect(pyc=str(cache_here(path)), source=str(path))
     assert judge_many([suspect], python=Path(HERE.executable), interpreter=HERE) == ("ok",)
-
-
 
 
 def test_what_was_ok_is_not_compiled_again(tmp_path: Path) -> None:

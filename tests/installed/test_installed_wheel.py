@@ -431,8 +431,6 @@ def test_digest_depends_on_places_and_bytes_alone(tmp_path: Path) -> None:
     assert contents_of(one).digest == contents_of(two).digest != contents_of(three).digest
 
 
-
-
 def test_second_implementation_agrees(tmp_path: Path) -> None:
     """The content digest, computed from docs/contents.md with zipfile and hashlib alone, is the same."""
     path = make_wheel(

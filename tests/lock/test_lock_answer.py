@@ -48,7 +48,7 @@ def test_plain_answers_are_read() -> None:
     ("old", "new"),
     [
         ("https://files.example/one-1.0-py3", "https://u:p@files.example/one-1.0-py3"),
-        (".tar.gz\"", ".tar.gz?sig=1\""),
+        ('.tar.gz"', '.tar.gz?sig=1"'),
         ('created-by = "uv"', 'created-by = "other"'),
         (f'{{ sha256 = "{DIGEST}" }}', "{}"),
         ('version = "1.0"\n', 'version = "1.0"\ndirectory = { path = "." }\n'),

@@ -65,9 +65,7 @@ def test_places_and_sizes_are_no_difference(same: LockedDistribution) -> None:
          ["source", "artifact"]),
     ],
 )  # fmt: skip
-def test_each_difference_has_its_class(
-    old: LockedDistribution, new: LockedDistribution, expected: list[str]
-) -> None:
+def test_each_difference_has_its_class(old: LockedDistribution, new: LockedDistribution, expected: list[str]) -> None:
     """Version, artifacts, marker, origin and hash are told apart, in both directions."""
     assert classes(old, new) == expected
     assert classes(new, old) == expected
@@ -155,9 +153,7 @@ def made(name: str, version: str, digits: list[str], marker: str | None) -> Lock
     return entry(name, version, *wheels, marker=marker)
 
 
-ENTRIES = st.builds(
-    made, NAMES, st.sampled_from(["1", "2"]), st.lists(st.sampled_from("abc"), max_size=2), MARKERS
-)
+ENTRIES = st.builds(made, NAMES, st.sampled_from(["1", "2"]), st.lists(st.sampled_from("abc"), max_size=2), MARKERS)
 LOCKS = st.lists(ENTRIES, max_size=4).map(lambda entries: lock(*entries))
 
 
@@ -172,9 +168,7 @@ def test_a_lock_does_not_differ_from_itself_in_any_order(one: Lock, data: st.Dat
 def test_differences_mirror_each_other(one: Lock, two: Lock) -> None:
     """Reversing the comparison swaps old and new, added and removed, and nothing else."""
     swap = {"added": "removed", "removed": "added"}
-    forth = {
-        (item.name, swap.get(item.change, item.change), item.new, item.old) for item in difference(one, two)
-    }
+    forth = {(item.name, swap.get(item.change, item.change), item.new, item.old) for item in difference(one, two)}
     assert {(item.name, item.change, item.old, item.new) for item in difference(two, one)} == forth
 
 

@@ -133,9 +133,7 @@ def test_a_passing_failure_is_tried_again(served: IndexServer, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 429, 500, 503])
-def test_a_refusal_names_the_file_and_the_host_and_no_secret(
-    served: IndexServer, tmp_path: Path, status: int
-) -> None:
+def test_a_refusal_names_the_file_and_the_host_and_no_secret(served: IndexServer, tmp_path: Path, status: int) -> None:
     """Every refusing status ends as Unreachable (exit 9) with file and host, without credential or query."""
     served.behaviour.statuses = {SMALL: status}
     wanted = request(served, SMALL, tmp_path / "into")
@@ -249,9 +247,7 @@ def test_offline_names_everything_that_is_missing(served: IndexServer, tmp_path:
         bring(*wanted, how=access(offline=True))
     assert raised.value.exit_code == 9
     with pytest.raises(Offline, match=SMALL):
-        bring(
-            request(served, SMALL, tmp_path, url=False), how=access(offline=True), indexes=(Index(url=served.url),)
-        )
+        bring(request(served, SMALL, tmp_path, url=False), how=access(offline=True), indexes=(Index(url=served.url),))
     assert served.requests == []
 
 

@@ -59,9 +59,7 @@ def wheel(name: str, version: str) -> Artifact:
 
 
 def entry(name: str, version: str, marker: str | None = None) -> LockedDistribution:
-    return LockedDistribution(
-        name=NormalizedName(name), version=version, marker=marker, wheels=(wheel(name, version),)
-    )
+    return LockedDistribution(name=NormalizedName(name), version=version, marker=marker, wheels=(wheel(name, version),))
 
 
 def locked(pyproject: str, *, inputs: bool = True, extra: tuple[LockedDistribution, ...] = ()) -> bytes:
@@ -292,9 +290,7 @@ def test_a_lock_that_cannot_serve_a_target_is_stale() -> None:
 
 def test_requirements_without_version_to_compare() -> None:
     """A source without version satisfies a requirement without range, and no other."""
-    lock = Lock(
-        created_by="x", distributions=(LockedDistribution(name=NormalizedName("a"), version=None),)
-    )
+    lock = Lock(created_by="x", distributions=(LockedDistribution(name=NormalizedName("a"), version=None),))
     assert unsatisfied(lock, [canonical_requirement("a")], ()) == ()
     assert unsatisfied(lock, [canonical_requirement("a @ https://host.example/a.zip")], ()) == ()
     assert "a source without version" in unsatisfied(lock, [canonical_requirement("a>=1")], ())[0].message
@@ -352,9 +348,7 @@ def test_recorded_inputs_of_any_shape_are_compared(inputs: dict[str, object]) ->
     intent = parse_intent(PROJECT.encode())
     settings = intent.lock_settings("default")
     lock = replace(parse(locked(PROJECT), path="pylock.toml"), inputs=inputs, body_digest=None)
-    found = judge(
-        lock, b"", inputs=canonical_inputs(intent, settings), asked=(), targets=intent.settings.targets
-    )
+    found = judge(lock, b"", inputs=canonical_inputs(intent, settings), asked=(), targets=intent.settings.targets)
     assert found.state == "stale"
 
 

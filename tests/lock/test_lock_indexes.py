@@ -74,7 +74,9 @@ def test_no_credential_shows_in_a_repr() -> None:
     assert "sesame" not in repr(found)
 
 
-@pytest.mark.parametrize("text", ["https://user:sesame@[bad/simple", "s3://user:sesame@bucket/simple", "https://u:sesame@h:x/"])
+@pytest.mark.parametrize(
+    "text", ["https://user:sesame@[bad/simple", "s3://user:sesame@bucket/simple", "https://u:sesame@h:x/"]
+)
 def test_an_index_that_is_no_url_is_refused_without_being_shown(text: str) -> None:
     """ConfigError (exit 3) tells what is wrong, and not the URL."""
     with pytest.raises(ConfigError) as raised:

@@ -37,8 +37,10 @@ def test_other_bytes_are_no_answer(request: bytes, data: bytes) -> None:
     assert decode(request, MAGIC + data) is None
 
 
-@given(request=REQUEST, head=st.sampled_from([b"", b"1 2", b"0 0 0 0", b"a b c", b"0 -1 1", b"0 9 9",
-    b"0 " + b"9" * 12 + b" 0"]))
+@given(
+    request=REQUEST,
+    head=st.sampled_from([b"", b"1 2", b"0 0 0 0", b"a b c", b"0 -1 1", b"0 9 9", b"0 " + b"9" * 12 + b" 0"]),
+)
 def test_a_wrong_head_is_no_answer_however_well_bound(request: bytes, head: bytes) -> None:
     """A file whose trailer is right and whose lengths are not is refused."""
     body = MAGIC + head + b"\n" + b"x"

@@ -81,7 +81,7 @@ def test_the_inputs_of_a_lock_are_all_that_can_change_it() -> None:
         ('">=3.11,<4"', '"<4.0, >=3.11"'),
         ('"Odf_py"', '"odf.py"'),
         ('["cp312-win_amd64", "cp311-win_amd64"]', '["cp311-win_amd64", "cp312-win_amd64"]'),
-        ('explicit = true', 'explicit = true\nauthenticate = "always"\ndefault = false'),
+        ("explicit = true", 'explicit = true\nauthenticate = "always"\ndefault = false'),
     ],
 )
 def test_what_cannot_change_a_lock_is_no_input(old: str, new: str) -> None:

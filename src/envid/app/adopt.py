@@ -113,9 +113,7 @@ def _wanted(ws: Workspace, settings: LockSettings) -> Wanted:
     )
 
 
-def _contents(
-    ws: Workspace, lock: Lock, targets: tuple[Target, ...], name: str, progress: Progress
-) -> dict[str, str]:
+def _contents(ws: Workspace, lock: Lock, targets: tuple[Target, ...], name: str, progress: Progress) -> dict[str, str]:
     wheels: dict[str, Artifact] = {}
     for target in targets:
         with contextlib.suppress(IdentityUnknown):

@@ -161,9 +161,7 @@ def _held(
         return ()
     accepted: Callable[[str], bool] = lambda one: request.upgrade or one in request.upgrade_packages  # noqa: E731
     command = "envid lock" if name == "default" else f"envid lock --name {name}"
-    return held(
-        before.lock, answer, accepted=accepted, promises=promises, edited=before.edited, command=command
-    )
+    return held(before.lock, answer, accepted=accepted, promises=promises, edited=before.edited, command=command)
 
 
 def _references(asked: Question, request: ResolveRequest) -> Iterator[tuple[str, str]]:

@@ -216,9 +216,7 @@ def _compiler() -> str | None:
 
 def _prefix(subject: Subject) -> JSONValue:
     host = _host(subject, "the place of the interpreter")
-    return component.prefix(
-        interpreter=host.executable, environment=environment_place(subject.ws.place, subject.venv)
-    )
+    return component.prefix(interpreter=host.executable, environment=environment_place(subject.ws.place, subject.venv))
 
 
 def _generator(subject: Subject) -> JSONValue:

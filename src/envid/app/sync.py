@@ -201,7 +201,8 @@ class _Sync:
         except TargetNotCovered as error:
             raise TargetNotCovered(
                 f"{self.path} was made with Python {interpreter.version}: {error.message}",
-                hint=f"{_REMAKE}; or add its target to [tool.envid] targets and run `envid lock`", **error.context,
+                hint=f"{_REMAKE}; or add its target to [tool.envid] targets and run `envid lock`",
+                **error.context,
             ) from error
         findings = self.look()
         if self.learn(resolution, {finding.subject for finding in findings if finding.code == "env.unverified"}):
@@ -255,7 +256,7 @@ class _Sync:
         ]  # fmt: skip
         learned = False
         # One by one without the network: what of them is on this machine is taken.
-        for share in ([[artifact] for artifact in artifacts] if self.workspace.offline else [artifacts]):
+        for share in [[artifact] for artifact in artifacts] if self.workspace.offline else [artifacts]:
             try:
                 learned |= bool(fetch_artifacts(self.workspace, share, name=self.name, progress=self.progress))
             except Offline:

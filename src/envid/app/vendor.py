@@ -70,9 +70,7 @@ def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count} files"
 
 
-def _resolutions(
-    workspace: Workspace, lock: Lock, targets: Sequence[str], name: str
-) -> Mapping[Target, Resolution]:
+def _resolutions(workspace: Workspace, lock: Lock, targets: Sequence[str], name: str) -> Mapping[Target, Resolution]:
     wanted = [target_for(text) for text in targets] or list(workspace.intent.settings.targets) or [target_for(None)]
     resolutions = {target: resolve(workspace, lock, target) for target in wanted}
     for target, resolution in resolutions.items():

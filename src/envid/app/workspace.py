@@ -26,6 +26,7 @@ from envid.values.interpreter import Interpreter
 
 __all__ = ["MAX_LOCK_BYTES", "Workspace", "cache_directory", "find_root", "now_ns", "open_workspace", "read_limited"]
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """One project as one command sees it."""

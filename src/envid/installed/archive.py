@@ -203,9 +203,7 @@ class Archive:
         try:
             path = name.decode("utf-8")
         except UnicodeDecodeError:
-            raise UnsafePath(
-                f"{self._label} has a file name that is not UTF-8: {name!r}", wheel=self._label
-            ) from None
+            raise UnsafePath(f"{self._label} has a file name that is not UTF-8: {name!r}", wheel=self._label) from None
         if flags & _ENCRYPTED:
             raise self._bad(f"holds an encrypted file, {path!r}")
         if method not in (0, 8):
@@ -306,9 +304,7 @@ def check_no_file_is_directory(files: set[str], *, label: str) -> None:
         raise UnsafePath(f"{label}: {min(both)!r} is a file and a directory", wheel=label)
 
 
-def check_path(
-    path: str, *, label: str, error: Callable[..., UnsafePath] = UnsafePath, parents: int = 0
-) -> None:
+def check_path(path: str, *, label: str, error: Callable[..., UnsafePath] = UnsafePath, parents: int = 0) -> None:
     """Raise UnsafePath unless ``path`` is a plain relative POSIX path after at most ``parents`` leading ``..``."""
     parts = path.split("/")
     while parents and len(parts) > 1 and parts[0] == "..":

@@ -277,4 +277,3 @@ def check_quick(
                 continue
             report.findings.append(explain(path, site=directory, scripts=layout.scripts, link=False, top_level=set()))
     return report
-

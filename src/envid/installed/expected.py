@@ -175,8 +175,14 @@ class Expected:
             info = f"{self.layout.platlib}/{dist_info}"
         self.owners.append(
             Owner(
-                name=name, version=version, dist_info=info, digest=digest, start=base, end=len(self.digests),
-                corrections={} if contents is None else corrections(contents), contents=contents,
+                name=name,
+                version=version,
+                dist_info=info,
+                digest=digest,
+                start=base,
+                end=len(self.digests),
+                corrections={} if contents is None else corrections(contents),
+                contents=contents,
             )
         )
         for entry in entry_points:

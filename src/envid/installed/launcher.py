@@ -64,7 +64,7 @@ if __name__ == '__main__':
 TEMPLATES: Final = (_UV_NOW, _PIP_NOW, _PIP_BEFORE, _UV_BEFORE, _DISTLIB_NOW)
 
 _SHELL: Final = b"#!/bin/sh\n'''exec' "
-_SHELL_END: Final = b' "$0" "$@"\n\' \'\'\'\n'
+_SHELL_END: Final = b" \"$0\" \"$@\"\n' '''\n"
 _RELOCATABLE: Final = b'"$(dirname -- "$(realpath -- "$0")")"/'
 _VERSIONED_PIP: Final = re.compile(r"pip(?:3(?:\.\d{1,3})?)?")
 

@@ -67,6 +67,7 @@ def translate(
 
     ``hide``: texts and what to show instead of them (paths of the generated project).
     """
+
     def where(match: re.Match[str]) -> str:
         named = _targets(match["marker"], request)
         return f" for {', '.join(named)}" if named else match[0]

@@ -117,9 +117,7 @@ def _by_name(lock: Lock) -> dict[str, tuple[LockedDistribution, ...]]:
     return found
 
 
-def _distribution(
-    name: str, old: Sequence[LockedDistribution], new: Sequence[LockedDistribution]
-) -> Iterator[Change]:
+def _distribution(name: str, old: Sequence[LockedDistribution], new: Sequence[LockedDistribution]) -> Iterator[Change]:
     versions_old, versions_new = _versions(old), _versions(new)
     if not old:
         yield Change(name=name, change="added", new=", ".join(versions_new) or _unversioned(new))
@@ -139,9 +137,7 @@ def _distribution(
         yield from _same_version(name, *sides)
 
 
-def _same_version(
-    name: str, old: Sequence[LockedDistribution], new: Sequence[LockedDistribution]
-) -> Iterator[Change]:
+def _same_version(name: str, old: Sequence[LockedDistribution], new: Sequence[LockedDistribution]) -> Iterator[Change]:
     markers = tuple(sorted({_marker(entry) for entry in side}) for side in (old, new))
     if markers[0] != markers[1]:
         yield Change(name=name, change="marker", old=" or ".join(markers[0]), new=" or ".join(markers[1]))

@@ -40,9 +40,7 @@ def nearby(
     return {filename: tuple(places) for filename, places in found.items() if places}
 
 
-def _listed(
-    files: Sequence[tuple[NormalizedName, str]], access: Access, index: Index
-) -> Iterator[tuple[str, Path]]:
+def _listed(files: Sequence[tuple[NormalizedName, str]], access: Access, index: Index) -> Iterator[tuple[str, Path]]:
     try:
         pages = offered({name for name, _ in files}, access=replace(access, offline=True), indexes=[index])
     except NetworkError:

@@ -49,9 +49,7 @@ def _resolution(chosen: list[Selected], entries: Sequence[Entry]) -> Resolution:
     markers = {entry.marker for entry in entries if entry.marker is not None}
     consulted = frozenset[str]().union(*map(variables, markers))
     chosen.sort(key=lambda selected: selected.name)
-    return Resolution(
-        selected=tuple(chosen), consulted=tuple(sorted(consulted)), markers=tuple(sorted(markers))
-    )
+    return Resolution(selected=tuple(chosen), consulted=tuple(sorted(consulted)), markers=tuple(sorted(markers)))
 
 
 def applying(lock: Lock, entries: Sequence[E], target: Target) -> list[E]:

@@ -308,7 +308,7 @@ class _Run:
         root = str(self.request.root)
         real = os.path.realpath(root)
         if absolute == real or absolute.startswith(real + os.sep):
-            absolute = root + absolute[len(real):]
+            absolute = root + absolute[len(real) :]
         return Path(os.path.relpath(absolute, self.request.lock_path.parent)).as_posix()
 
     def gap(self, lock: Lock) -> tuple[NoCompatibleArtifact, Target] | None:
@@ -336,9 +336,7 @@ def settled_forks(request: ResolveRequest) -> tuple[str, ...]:
     count: dict[str, set[str]] = {}
     for entry in entries:
         count.setdefault(entry.name, set()).add(str(entry.version))
-    return tuple(
-        f"{entry.name}=={entry.version} ; {entry.marker}" for entry in entries if len(count[entry.name]) > 1
-    )
+    return tuple(f"{entry.name}=={entry.version} ; {entry.marker}" for entry in entries if len(count[entry.name]) > 1)
 
 
 def _locked_on(lock: Lock, name: str, target: Target) -> str | None:

@@ -34,9 +34,7 @@ def field(*, default_factory: Callable[[], V]) -> V:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
-def dataclass(
-    *, frozen: Literal[True], slots: Literal[True], kw_only: Literal[True]
-) -> Callable[[type[T]], type[T]]:
+def dataclass(*, frozen: Literal[True], slots: Literal[True], kw_only: Literal[True]) -> Callable[[type[T]], type[T]]:
     """Return the decorator; its three arguments are written out because they are what the values promise."""
     del frozen, slots, kw_only
     return _make

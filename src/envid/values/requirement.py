@@ -188,7 +188,7 @@ class _Expansion:
                 continue
             included = entry.get("include-group")
             if set(entry) != {"include-group"} or not isinstance(included, str):
-                problem = f"group {wanted} holds a table other than {{include-group = \"NAME\"}}"
+                problem = f'group {wanted} holds a table other than {{include-group = "NAME"}}'
                 raise ConfigError(problem, hint="see PEP 735", line=self.line(known[wanted]))
             yield from self.of_group(included, (*seen, step), wanted_by=step)
 

@@ -33,6 +33,7 @@ _PYPY_ABI: Final = "pp73"
 
 OLDEST_MINOR: Final = 8
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One interpreter on one platform; made by ``parse_target`` or ``host_target`` only.
@@ -74,7 +75,7 @@ class Target:
     @property
     def abi_flags(self) -> str:
         """``t`` for free-threaded, ``d`` for debug, ``td`` for both, else empty."""
-        return self.abi[len(self.python_tag):] if self.implementation == "cpython" else ""
+        return self.abi[len(self.python_tag) :] if self.implementation == "cpython" else ""
 
     @property
     def free_threaded(self) -> bool:
