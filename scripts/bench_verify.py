@@ -39,9 +39,9 @@ def prepared(directory: Path, envid: str) -> Path:
     text = f'{wanted}\n[tool.envid]\ntargets = ["{host_target(measure()).name}"]\n'
     (directory / "pyproject.toml").write_text(text, encoding="utf-8")
     if not (directory / "lockfiles/pylock.toml").exists():
-        subprocess.run([envid, "lock"], cwd=directory, check=True)
+        subprocess.run([envid, "lock"], cwd=directory, check=True, stdout=subprocess.DEVNULL)
     if not (directory / ".venv").exists():
-        subprocess.run([envid, "sync"], cwd=directory, check=True)
+        subprocess.run([envid, "sync"], cwd=directory, check=True, stdout=subprocess.DEVNULL)
     return directory / ".venv"
 
 

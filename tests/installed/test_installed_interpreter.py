@@ -16,7 +16,8 @@ from packaging.markers import default_environment
 
 from envid.errors import EnvironmentNotFound, IdentityUnknown, InterpreterNotFound, InvalidEnvironment
 from envid.installed import measuring
-from envid.installed.interpreter import MARKERS, environment_of, measure, probe, running
+from envid.installed.interpreter import environment_of, measure, probe, running
+from envid.values.interpreter import MARKERS
 from interpreters import interpreters
 
 

@@ -99,3 +99,8 @@ def test_bytes_in_another_spelling_are_refused(data: bytes) -> None:
 def test_contexts_separate_domains() -> None:
     """The same bytes have different digests under different contexts, and under none."""
     assert len({blake3_hex(b"x"), derive_hex("a", b"x"), derive_hex("b", b"x")}) == 3
+
+
+def test_a_tuple_is_an_array() -> None:
+    """Any sequence but text and bytes is an array, spelled as a list is."""
+    assert canonical(("a", ("b",))) == canonical(["a", ["b"]]) == b'["a",["b"]]'

@@ -149,3 +149,12 @@ def test_defaults_are_made_anew() -> None:
     """Two values do not share a default that can change."""
     one, two = Ours(number=1), Ours(number=1)
     assert one.made is not two.made
+
+
+def test_a_member_that_is_none_is_refused_as_python_refuses_it() -> None:
+    """A misspelled member is a TypeError even when the number of members is right."""
+    for make in (Ours, Theirs):
+        with pytest.raises(TypeError):
+            make(numbr=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        Checked(numbr=1)  # type: ignore[call-arg]

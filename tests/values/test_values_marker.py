@@ -13,7 +13,7 @@ from packaging.markers import InvalidMarker, Marker, UndefinedComparison
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from envid.errors import IdentityUnknown, InvalidLock
-from envid.values.marker import evaluate, parse_marker, satisfies, truth, variables
+from envid.values.marker import check_specifiers, evaluate, parse_marker, satisfies, truth, variables
 from envid.values.target import Target, marker_environment, parse_target
 
 SHORT = parse_target("cp312-manylinux_2_28_x86_64")
@@ -349,3 +349,9 @@ def test_the_ordinary_subset_does_not_import_packaging() -> None:
         "sys.exit('packaging' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("specifiers", ["===1.0", ">=3.11,!=3.12.0rc1"])
+def test_specifiers_beyond_the_quick_subset_are_the_librarys_to_judge(specifiers: str) -> None:
+    """What the quick evaluator does not know is asked of packaging, and accepted where packaging accepts it."""
+    check_specifiers(specifiers)

@@ -19,7 +19,7 @@ from envid.values import component
 from envid.values.artifact import Artifact, Lock, Resolution, Selected
 from envid.values.digest import JSONValue, blake3_hex
 from envid.values.frozen import dataclass
-from envid.values.interpreter import Interpreter
+from envid.values.interpreter import MARKERS, Interpreter
 from envid.values.marker import truth, variables
 from envid.values.target import marker_environment
 from envid.values.wheel_tags import wheels_floor
@@ -123,7 +123,7 @@ def _markers(subject: Subject) -> JSONValue:
         if not mentioned.isdisjoint(component.RELEASE_MARKERS) and truth(marker, target.short) is None:
             wanted |= mentioned.intersection(component.RELEASE_MARKERS)
     known = marker_environment(target)
-    for name in wanted.intersection(component.MARKERS):
+    for name in wanted.intersection(MARKERS):
         if name not in known:
             raise IdentityUnknown(f"the lock depends on {name}, which {target.name} leaves open")
     return component.markers({name: known[name] for name in wanted if name in known})

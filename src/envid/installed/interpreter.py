@@ -12,7 +12,6 @@ from typing import Final
 from envid import atomic, process
 from envid.errors import (
     EngineFailed,
-    EnvidError,
     EnvironmentNotFound,
     IdentityUnknown,
     InterpreterNotFound,
@@ -22,13 +21,7 @@ from envid.errors import (
 from envid.installed import measuring
 from envid.values.digest import NotCanonical, blake3_hex, canonical, parse_canonical
 from envid.values.frozen import dataclass
-from envid.values.interpreter import Interpreter
-
-MARKERS: Final = (
-    "implementation_name", "implementation_version", "os_name", "platform_machine", "platform_python_implementation",
-    "platform_release", "platform_system", "platform_version", "python_full_version", "python_version", "sys_platform",
-)  # fmt: skip
-"""The eleven marker variables of PEP 508."""
+from envid.values.interpreter import Interpreter, interpreter_of
 
 PROBE_TIMEOUT: Final = 30.0
 """Seconds."""
@@ -65,7 +58,7 @@ class Environment:
 
 def measure() -> Interpreter:
     """Return the facts of the running interpreter; raise IdentityUnknown for one that cannot be measured."""
-    return _interpreter(measuring.facts(), IdentityUnknown)
+    return interpreter_of(measuring.facts(), IdentityUnknown)
 
 
 def probe(python: Path, *, cache: Path | None = None) -> Interpreter:
@@ -115,7 +108,7 @@ def _run_probe(python: Path) -> Interpreter:
         facts = json.loads(done.stdout)
         if not isinstance(facts, dict):
             raise ValueError("not an object")
-        return _interpreter(facts, InterpreterNotFound)
+        return interpreter_of(facts, InterpreterNotFound)
     except (ValueError, RecursionError) as error:
         raise InterpreterNotFound(f"{python} does not answer as a Python does: {error}", path=str(python)) from None
 
@@ -131,7 +124,7 @@ def _recall(path: Path, identity: str) -> Interpreter | None:
         if not isinstance(document, Mapping) or document.get("identity") != identity:
             return None
         facts = document.get("facts")
-        return _interpreter(facts, InterpreterNotFound) if isinstance(facts, Mapping) else None
+        return interpreter_of(facts, InterpreterNotFound) if isinstance(facts, Mapping) else None
     except (OSError, NotCanonical, InterpreterNotFound):
         return None
 
@@ -141,40 +134,6 @@ def _facts_of(found: Interpreter) -> dict[str, str | int | bool | dict[str, str]
 
     facts = {field.name: getattr(found, field.name) for field in fields(Interpreter)}
     return {**facts, "markers": dict(found.markers)}
-
-
-def _interpreter(facts: Mapping[str, object], error: type[EnvidError]) -> Interpreter:
-    def text(key: str, source: Mapping[str, object] = facts, *, empty: bool = False) -> str:
-        value = source.get(key)
-        if not isinstance(value, str) or len(value) > 4096 or not value.isprintable() or not (value or empty):
-            raise error(f"the interpreter's {key} is {value!r}"[:300])
-        return value
-
-    def flag(key: str) -> bool:
-        value = facts.get(key)
-        if not isinstance(value, bool):
-            raise error(f"the interpreter's {key} is {value!r}"[:300])
-        return value
-
-    markers = facts.get("markers")
-    if not isinstance(markers, Mapping) or set(markers) != set(MARKERS):
-        raise error("the interpreter does not tell the marker variables")
-    bits = facts.get("pointer_bits")
-    if bits not in (32, 64) or not isinstance(bits, int):
-        raise error(f"the interpreter's pointers have {bits!r} bits"[:300])
-    return Interpreter(
-        implementation=text("implementation"),
-        version=text("version"),
-        abi=text("abi"),
-        soabi=text("soabi", empty=True),
-        free_threaded=flag("free_threaded"),
-        debug=flag("debug"),
-        pointer_bits=bits,
-        byteorder=text("byteorder"),
-        platform=text("platform"),
-        executable=text("executable"),
-        markers={key: text(key, markers, empty=key.startswith("platform_")) for key in MARKERS},
-    )
 
 
 # --- virtual environments -------------------------------------------------------------------

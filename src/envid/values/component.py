@@ -13,6 +13,7 @@ from typing import Final
 from envid.errors import CredentialInConfig, IdentityUnknown
 from envid.values.artifact import NormalizedName
 from envid.values.digest import JSONValue
+from envid.values.interpreter import MARKERS
 
 _PLAIN: Final = re.compile(
     r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*"
@@ -42,10 +43,6 @@ FILE_KINDS: Final = ("wheel", "sdist", "archive")
 SOURCE_KINDS: Final = ("directory", "editable", "vcs")
 RELEASE_MARKERS: Final = ("implementation_version", "platform_release", "platform_version", "python_full_version")
 """Marker variables that the short form of a target leaves open."""
-MARKERS: Final = (
-    "implementation_name", "implementation_version", "os_name", "platform_machine", "platform_python_implementation",
-    "platform_release", "platform_system", "platform_version", "python_full_version", "python_version", "sys_platform",
-)  # fmt: skip
 
 
 def normal_name(text: str) -> NormalizedName:
