@@ -6,6 +6,7 @@ A reader sees the old file or the new one, never half of either; a failed write 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +88,15 @@ def remove_tree(path: Path) -> None:
     import shutil
 
     try:
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            # Somebody still writes there: the child of a command that was killed. What it names is moved away from it.
+            aside = path.with_name(f"{path.name}.{os.urandom(6).hex()}")
+            os.replace(path, aside)
+            shutil.rmtree(aside)
     except FileNotFoundError:
         return
     except OSError as error:

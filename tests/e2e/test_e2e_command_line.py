@@ -168,3 +168,13 @@ def test_doctor_is_content_with_a_good_project(project: Project) -> None:
     done = project.ok("doctor")
     assert done.stdout.startswith("ok ")
     assert "error" not in done.stdout
+
+
+def test_a_pipe_in_the_locks_place_holds_nobody_up(project: Project) -> None:
+    """A named pipe where the lock should be is a named error at once, not a wait for ever."""
+    project.given(EMPTY).root.joinpath("lockfiles").mkdir()
+    os.mkfifo(project.lock)
+    for command in (("key",), ("lock", "--check"), ("verify",), ("sync",)):
+        done = project.run(*command)
+        assert done.status == 3
+        assert "is not a file" in done.stderr

@@ -9,7 +9,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from unicodedata import normalize
 
 import pytest
@@ -573,3 +573,20 @@ def test_honest_archives_read_as_zipfile_reads_them(
     read = {name: hashlib.sha256(body).hexdigest() for name, body in unzipped(path).items()}
     del read["demo-1.0.dist-info/RECORD"]
     assert found == read
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"data": {"pyvenv.cfg": b"home = elsewhere"}},
+        {"data": {"PyVenv.cfg": b"home = elsewhere"}},
+        {"data": {"bin/python": b"#!/bin/sh"}},
+        {"scripts": {"python3": b"#!/bin/sh"}},
+        {"entry_points": "[console_scripts]\npython3.12 = evil:main\n"},
+    ],
+)
+def test_the_environments_own_interpreter_is_no_wheels_to_replace(tmp_path: Path, members: dict[str, Any]) -> None:
+    """A wheel that would put something in the place of pyvenv.cfg or of the interpreter is refused."""
+    wheel = make_wheel(tmp_path, "evil", "1", **members)
+    with pytest.raises(UnsafePath, match="own"):
+        read_contents(wheel, filename=wheel.name, sha256=None)

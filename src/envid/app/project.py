@@ -8,6 +8,7 @@ The only module, beside ``app.recall``, that reads the caller's environment vari
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -139,7 +140,10 @@ def cache_directory(variables: Mapping[str, str], *, configured: str | None = No
 def read_limited(path: str | os.PathLike[str], limit: int, *, missing: Exception) -> bytes:
     """Return the bytes of a regular file of at most ``limit`` bytes; raise ``missing`` when there is none."""
     try:
-        with open(path, "rb") as stream:
+        # Not blocking: a pipe in the file's place would hold us up for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise ConfigError(f"{path} is not a file", path=str(path), hint="something else stands in its place")
             data = stream.read(limit + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise missing from None

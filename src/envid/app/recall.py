@@ -192,7 +192,7 @@ def _inputs(root: str, options: dict[str, str]) -> list[str] | None:
 
 def _digest(path: str) -> str | None:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
     digest = blake3()

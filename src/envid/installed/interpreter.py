@@ -191,9 +191,15 @@ def _read_config(root: Path) -> dict[str, str]:
         lines = data.decode("utf-8").splitlines()
     except UnicodeDecodeError:
         raise InvalidEnvironment(f"{root}/pyvenv.cfg is not UTF-8", path=str(root)) from None
-    pairs = (line.partition("=") for line in lines)
-    # The last of two equal keys wins, as in the interpreter's own reading of the file.
-    return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
+    found: dict[str, str] = {}
+    for key, equals, value in (line.partition("=") for line in lines):
+        name = key.strip().lower()
+        if equals and name in found:
+            # Of two lines the interpreter takes the first (`home`) and `site` the last: whoever reads one is fooled.
+            raise InvalidEnvironment(f"{root}/pyvenv.cfg says `{name}` twice", path=str(root))
+        if equals:
+            found[name] = value.strip()
+    return found
 
 
 def _site_packages(root: Path, lib: Path, short: str) -> tuple[str, Path]:

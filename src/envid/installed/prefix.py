@@ -30,6 +30,12 @@ def check_prefix(environment: Environment, config: bytes, scripts: Iterable[str]
             "pyvenv.cfg", "the environment also imports packages from outside of it (include-system-site-packages)",
             expected="false", actual="true",
         ))  # fmt: skip
+    for place in (environment.purelib, environment.scripts):
+        inside = os.path.join(os.path.realpath(environment.root), os.path.relpath(place, environment.root))
+        if os.path.realpath(place) != inside:
+            shown = os.path.relpath(place, environment.root)
+            message = "a link leads out of its place: what is installed is not in this environment"
+            findings.append(_finding(shown, message, expected=inside, actual=os.path.realpath(place)))
     home = _home(config)
     real_home = os.path.realpath(home) if home else ""
     base = str(environment.base_executable)
@@ -90,7 +96,7 @@ def _other(environment: Environment, former: str) -> str | None:
 def _home(config: bytes) -> str:
     pairs = [line.partition(b"=") for line in config.splitlines()]
     values = [value.strip() for key, _, value in pairs if key.strip().lower() == b"home"]
-    return os.fsdecode(values[-1]) if values else ""
+    return os.fsdecode(values[0]) if values else ""
 
 
 def _in_home(executable: str, home: str) -> bool:

@@ -24,6 +24,7 @@ from envid.installed.record import (
     place_in_prefix,
     shadowed,
 )
+from envid.installed.strays import INTERPRETER
 from envid.values.artifact import NormalizedName, Sha256
 from envid.values.contents import ContentEntry, EntryPoint, Scheme, WheelContents
 
@@ -98,6 +99,8 @@ class _Reader:
         self.check_metadata(name, version)
         self.root = self.root_scheme()
         entry_points = self.entry_points()
+        for point in entry_points:
+            self.spare_the_interpreter("scripts", point.script)
         entries = self.entries(files, {entry.script for entry in entry_points})
         places = self.places(entries, name)
         self.compare_record(entries)
@@ -172,6 +175,7 @@ class _Reader:
         result: dict[str, ContentEntry] = {}
         for member in files:
             scheme, path = self.where(member.path)
+            self.spare_the_interpreter(scheme, path)
             if scheme in ("purelib", "platlib"):
                 if is_installers(path) and not is_bytecode(path):
                     continue
@@ -182,6 +186,17 @@ class _Reader:
                 continue  # the generated launcher takes its place, in pip and in uv
             result[member.path] = self.entry(member, scheme, path)
         return result
+
+    def spare_the_interpreter(self, scheme: Scheme, path: str) -> None:
+        """Raise UnsafePath for a file that would take the place of the environment's interpreter or pyvenv.cfg."""
+        directory, _, name = path.casefold().rpartition("/")
+        scripts = (scheme == "scripts" and not directory) or (scheme == "data" and directory in ("bin", "scripts"))
+        is_config = scheme == "data" and path.casefold() == "pyvenv.cfg"
+        if is_config or (scripts and INTERPRETER.fullmatch(name)):
+            raise UnsafePath(
+                f"{self.filename} would replace the environment's own {path}", wheel=self.filename,
+                hint="do not install this wheel; report it to the index that serves it",
+            )  # fmt: skip
 
     def where(self, path: str) -> tuple[Scheme, str]:
         """Return the scheme and the place in it of a path in the archive."""

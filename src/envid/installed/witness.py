@@ -56,7 +56,8 @@ def _measure_tops(root: str, sites: list[str], scripts: str, singles: list[str])
             names = sorted(name for name in os.listdir(f"{root}/{directory}") if name != "__pycache__")
         except OSError:
             names = []
-        parts.append(_texts(names))
+        # A link in the directory's place has the same names in it, and is no longer this environment.
+        parts += [_texts(names), os.fsencode(os.path.realpath(f"{root}/{directory}"))]
         for name in names:
             path = f"{root}/{directory}/{name}"
             if directory == scripts:
