@@ -128,11 +128,11 @@ def test_paths_are_told_as_places_on_this_machine() -> None:
         "UV_INDEX_URL": A,
         "UV_CACHE_DIR": "cache",
     }
-    assert located(given, root="/work/demo") == {
-        "UV_FIND_LINKS": "file:///work/demo/wheels,file:///work/more,https://flat.example/x",
-        "UV_INDEX": f"corp=file:///work/demo/simple {A}",
+    assert located(given, root="/srv/demo") == {
+        "UV_FIND_LINKS": "file:///srv/demo/wheels,file:///srv/more,https://flat.example/x",
+        "UV_INDEX": f"corp=file:///srv/demo/simple {A}",
         "UV_EXTRA_INDEX_URL": "file:///abs/simple",
-        "UV_DEFAULT_INDEX": "main=file:///work/demo/with%20space/simple",
+        "UV_DEFAULT_INDEX": "main=file:///srv/demo/with%20space/simple",
         "UV_INDEX_URL": A,
         "UV_CACHE_DIR": "cache",
     }
