@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from envid.app.asking import question
-from envid.app.outcome import Memory, Outcome
+from envid.app.outcome import Memory, Outcome, count
 from envid.app.workspace import Workspace
 from envid.errors import DependencyRefused, DynamicMetadata, LockNotFound
 from envid.lock.freshness import Verdict, judge
@@ -99,9 +99,9 @@ def _missing(shown: str) -> Finding:
 
 def _line(ws: Workspace, verdict: Verdict, lock: Lock, shown: str) -> str:
     if verdict.state == "fresh":
-        size = f"{_count(len({entry.name for entry in lock.distributions}), 'distribution')}"
+        size = f"{count(len({entry.name for entry in lock.distributions}), 'distribution')}"
         targets = ws.intent.settings.targets
-        reach = _count(len(targets), "target") if targets else "every platform"
+        reach = count(len(targets), "target") if targets else "every platform"
         return f"fresh: {shown} answers pyproject.toml ({size}, {reach})"
     if verdict.state == "stale":
         return f"stale: {shown} does not answer pyproject.toml"
@@ -113,7 +113,3 @@ def _change(finding: Finding) -> JSONValue:
         "code": finding.code, "input": finding.subject, "old": finding.actual, "new": finding.expected,
         "message": finding.message,
     }  # fmt: skip
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

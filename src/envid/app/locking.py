@@ -13,7 +13,7 @@ from envid.app.asking import Question, question
 from envid.app.contents import content_digests
 from envid.app.members import resolved_sources
 from envid.app.network import access_of, indexes_of, places_of, user_settings
-from envid.app.outcome import Outcome
+from envid.app.outcome import Outcome, count
 from envid.app.workspace import Workspace
 from envid.errors import ConfigError, ConflictMarkers, EnvidError, IntegrityError, InvalidLock, LockError, LockNotFound
 from envid.lock.difference import Change, difference, line, versions
@@ -34,6 +34,7 @@ from envid.values.finding import Finding
 from envid.values.intent import LockSettings
 from envid.values.progress import SILENT, Progress
 from envid.values.requirement import canonical_requirement
+from envid.values.wheel_tags import normalize_name
 
 WAIT: Final = 600.0
 """Seconds that a second `envid lock` waits for the first one."""
@@ -171,7 +172,7 @@ def _references(asked: Question, request: ResolveRequest) -> Iterator[tuple[str,
     for name, given in request.sources.items():
         for entry in given if isinstance(given, list) else [given]:
             if isinstance(entry, Mapping) and isinstance(entry.get("url"), str):
-                yield _normal(name), entry["url"]
+                yield normalize_name(name), entry["url"]
 
 
 def _engine(ws: Workspace, settings: LockSettings, progress: Progress) -> Resolver:
@@ -211,7 +212,7 @@ def _request(
         environments=environments_for(targets),
         requires_python=requires_python,
         minimum_python=minimum,
-        allow_sdist=tuple(sorted({_normal(item) for item in settings.allow_sdist})),
+        allow_sdist=tuple(sorted({normalize_name(item) for item in settings.allow_sdist})),
         exclude_newer=settings.exclude_newer,
         upgrade=upgrade,
         upgrade_packages=upgrade_packages,
@@ -265,7 +266,7 @@ def _kept(data: bytes | None) -> Mapping[str, object] | None:
 
 def _known(names: tuple[str, ...], *previous: Lock | None) -> tuple[str, ...]:
     """Return the names to upgrade, normalised; raise ConfigError for one that is not locked, most often a slip."""
-    wanted = tuple(sorted({_normal(name) for name in names}))
+    wanted = tuple(sorted({normalize_name(name) for name in names}))
     there = [lock for lock in previous if lock is not None]
     locked = {entry.name for lock in there for entry in lock.distributions}
     for name in wanted:
@@ -301,8 +302,8 @@ def _inputs(before: Lock, after: Lock) -> tuple[str, ...]:
 
 def _outcome(report: _Report) -> Outcome:
     there = versions(report.lock)
-    reach = _count(report.targets, "target") if report.targets else "every platform"
-    head = f"{report.shown}: {_count(len(there), 'distribution')} for {reach}"
+    reach = count(report.targets, "target") if report.targets else "every platform"
+    head = f"{report.shown}: {count(len(there), 'distribution')} for {reach}"
     lines = [head + ("" if report.changed else ", unchanged")]
     lines += [f"  {line(item, there)}" for item in report.changes]
     if report.inputs:
@@ -323,11 +324,3 @@ def _outcome(report: _Report) -> Outcome:
         },
         findings=report.findings,
     )  # fmt: skip
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from envid.app.workspace import Workspace, read_limited
 from envid.errors import ConfigError
+from envid.values.wheel_tags import normalize_name
 
 _MAX: Final = 8 * 1024 * 1024
 
@@ -34,7 +34,7 @@ def _located(name: str, given: object, members: Mapping[str, Path], root: Path) 
         return [_located(name, entry, members, root) for entry in given]
     if not _wants_workspace(given) or not isinstance(given, Mapping):
         return given
-    found = members.get(_normal(name))
+    found = members.get(normalize_name(name))
     if found is None:
         known = ", ".join(sorted(members)) or "none"
         raise ConfigError(f"tool.uv.sources.{name}: no workspace member has this name", hint=f"members found: {known}")
@@ -69,7 +69,7 @@ def _document(path: Path) -> Table:
 def _name(document: Table) -> str | None:
     project = document.get("project")
     name = project.get("name") if isinstance(project, dict) else None
-    return _normal(name) if isinstance(name, str) else None
+    return normalize_name(name) if isinstance(name, str) else None
 
 
 def _entries(given: object) -> list[object]:
@@ -78,7 +78,3 @@ def _entries(given: object) -> list[object]:
 
 def _wants_workspace(entry: object) -> bool:
     return isinstance(entry, Mapping) and entry.get("workspace") is True
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

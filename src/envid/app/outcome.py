@@ -39,3 +39,8 @@ class Outcome:
     def exit_code(self) -> int:
         """0, or 1 when a finding is an error: the answer is no."""
         return FINDINGS if any(finding.severity == "error" for finding in self.findings) else 0
+
+
+def count(number: int, noun: str) -> str:
+    """Return ``1 file``, ``2 files``: a number with its noun, for answers and notes."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -13,7 +13,7 @@ from typing import Final
 
 from envid.app.checking import check as check_locks
 from envid.app.knowledge import Knowledge, gather
-from envid.app.outcome import Memory, Outcome
+from envid.app.outcome import Memory, Outcome, count
 from envid.app.seeds import recognise
 from envid.app.selecting import resolve
 from envid.app.sourced import hint_at_name
@@ -344,20 +344,16 @@ def _answer(examined: Examined, findings: Sequence[Finding], depth: Depth) -> st
     where = f" in {examined.environment}" if examined.environment else ""
     if codes:
         counted = ", ".join(f"{count} {code}" for code, count in sorted(codes.items()))
-        return f"no: {_count(severities['error'], 'error')}{where} ({counted})"
+        return f"no: {count(severities['error'], 'error')}{where} ({counted})"
     if not examined.environment:
         return "the locks are fresh; there is no environment to verify"
-    what = f"{_count(examined.verified, 'distribution')} verified{where}"
+    what = f"{count(examined.verified, 'distribution')} verified{where}"
     if depth == "quick":
         extent = "names, versions and RECORDs only"
     else:
-        extent = f"{_count(examined.files, 'file')}, {_size(examined.size)}"
+        extent = f"{count(examined.files, 'file')}, {_size(examined.size)}"
     left = f"; {examined.unverified} NOT verified" if examined.unverified else ""
     return f"yes: {what} ({extent}; {depth}){left}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _size(size: int) -> str:

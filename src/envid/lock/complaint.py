@@ -26,6 +26,7 @@ from envid.lock.redact import redact
 from envid.lock.resolver import ResolveRequest
 from envid.lock.scratch import PROJECT
 from envid.values.marker import truth
+from envid.values.wheel_tags import normalize_name
 
 _NAME: Final = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)"
 _WHEEL_WANTED: Final = re.compile(rf"Wheels are required for `{_NAME}`")
@@ -52,7 +53,7 @@ _RANGES: Final = re.compile(rf"(?<![\w.-])(?P<kept>(?:{_RANGE}){{3}})(?P<cut>(?:
 def blocked(said: str) -> frozenset[str]:
     """Return the normalised names for which uv wanted to build from source and was not allowed to."""
     patterns = (_WHEEL_WANTED, _BUILD_REFUSED, _NOT_COMPATIBLE)
-    return frozenset(_normal(match["name"]) for pattern in patterns for match in pattern.finditer(said))
+    return frozenset(normalize_name(match["name"]) for pattern in patterns for match in pattern.finditer(said))
 
 
 def translate(
@@ -84,12 +85,12 @@ def translate(
             hint=credential_hint(_index_named(said, request)),
         )
     if match := _BUILD_REFUSED.search(said):
-        name = _normal(match["name"])
+        name = normalize_name(match["name"])
         return DynamicMetadata(
             f"the metadata of {name} would have to be computed by running its build: {reason}", package=name,
             hint=f'declare version and dependencies statically there, or allow its build: allow-sdist = ["{name}"]',
         )  # fmt: skip
-    if names := sorted({_normal(match["name"]) for match in _WHEEL_WANTED.finditer(said)}):
+    if names := sorted({normalize_name(match["name"]) for match in _WHEEL_WANTED.finditer(said)}):
         listed = ", ".join(names)
         return SdistRefused(
             f"{listed} would have to be built from source{f' for {where_to}' if where_to else ''}, "
@@ -128,7 +129,7 @@ def _index_named(said: str, request: ResolveRequest) -> str | None:
 
 
 def _incompatible(match: re.Match[str], reason: str, request: ResolveRequest) -> NoCompatibleArtifact:
-    name = _normal(match["name"])
+    name = normalize_name(match["name"])
     named = _targets(match["marker"], request)
     subject = f"{name} has no wheel for {', '.join(named) or 'a declared target'}"
     return NoCompatibleArtifact(
@@ -171,7 +172,3 @@ def _cut(text: str) -> str:
         return text
     kept = text[:_MAX].rpartition(" ")[0]
     return f"{kept} ... (cut: uv's reason is {len(text) - len(kept)} characters longer)"
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
