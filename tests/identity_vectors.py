@@ -220,7 +220,7 @@ def inputs() -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"name {name}", {"name": name}
     for name, entries in TREES.items():
         yield f"tree: {name}", {"tree": entries}
-    for layer in ("wheels", "env", "venv", "adapters"):
+    for layer in ("wheels", "env", "store", "venv", "adapters"):
         yield f"layer {layer}", with_({"layer": layer})
         yield f"layer {layer}, sdist", with_({"layer": layer}, SDIST)
         yield f"layer {layer}, source trees", with_({"layer": layer}, LOCAL)

@@ -17,6 +17,7 @@ from blake3 import blake3
 LAYER_TABLE = {
     "wheels": "markers selection distributions salt",
     "env": "python platform markers selection distributions local build salt",
+    "store": "python platform markers selection distributions local build salt",
     "venv": "python python-build platform markers selection distributions local build prefix salt",
     "adapters": "python platform markers selection distributions local build generator salt",
 }

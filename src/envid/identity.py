@@ -33,6 +33,7 @@ COMPONENTS: Final[Mapping[str, str]] = {
 LAYERS: Final[Mapping[str, tuple[str, ...]]] = {
     "wheels": ("markers", "selection", "distributions", "salt"),
     "env": ("python", "platform", "markers", "selection", "distributions", "local", "build", "salt"),
+    "store": ("python", "platform", "markers", "selection", "distributions", "local", "build", "salt"),
     "venv": (
         "python", "python-build", "platform", "markers", "selection", "distributions", "local", "build", "prefix",
         "salt",
