@@ -31,7 +31,7 @@ DOORS = {
 }
 """Module of the outside world to the rooms that may import it; everyone else is refused."""
 
-WRITERS = {"atomic.py", "whole.py"}
+WRITERS = {"atomic.py", "guard.py", "whole.py"}
 CHANGING = {
     "rename",
     "replace",
@@ -46,7 +46,7 @@ CHANGING = {
     "chmod",
 }
 ENVIRONMENT = {"app/project.py", "app/recall.py", "process.py", "surface/console.py"}
-CLOCK = {"app/workspace.py", "process.py", "atomic.py", "lock/fetch.py"}
+CLOCK = {"app/workspace.py", "process.py", "guard.py", "lock/fetch.py"}
 
 
 def _tree(path: Path) -> ast.Module:

@@ -6,13 +6,12 @@ import os
 import resource
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from envid import atomic
-from envid.errors import GuardTimeout, WriteFailed
+from envid.errors import WriteFailed
 
 
 def test_write_says_whether_it_changed_anything(tmp_path: Path) -> None:
@@ -115,29 +114,6 @@ def test_append_adds_at_the_end(tmp_path: Path) -> None:
     assert path.read_text() == "a=1\nb=2\n"
     with pytest.raises(WriteFailed):
         atomic.append(tmp_path, b"x")
-
-
-def test_the_guard_is_exclusive_and_names_its_holder(tmp_path: Path) -> None:
-    """A second holder waits no longer than its bound and is told which process holds the guard."""
-    path = tmp_path / "guard"
-    held, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with atomic.guard(path):
-            held.set()
-            done.wait(30)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    try:
-        assert held.wait(30)
-        with pytest.raises(GuardTimeout, match=str(os.getpid())), atomic.guard(path, timeout=0.0):
-            pytest.fail("the guard was not exclusive")
-    finally:
-        done.set()
-        holder.join()
-    with atomic.guard(path, timeout=0.0):
-        assert path.exists()
 
 
 def test_a_temporary_directory_is_private_and_gone_afterwards(tmp_path: Path) -> None:

@@ -8,19 +8,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
-from envid.errors import GuardTimeout, WriteFailed
-from envid.whole import append, discard, make_directory, replacing, sync_directory, write
+from envid.errors import WriteFailed
+from envid.whole import Name, append, discard, make_directory, replacing, sync_directory, write
 
 __all__ = [
-    "append", "copy", "guard", "make_directory", "place", "remove_file", "remove_if_empty", "remove_tree", "rename",
+    "append", "copy", "make_directory", "place", "publish", "remove_file", "remove_if_empty", "remove_tree", "rename",
     "replacing", "resumable", "settle", "temporary_directory", "write",
 ]  # fmt: skip
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_REMOVALS: Final = 1000
+"""How often a directory is removed in which somebody goes on to make files."""
 
 
 @contextlib.contextmanager
@@ -93,22 +95,29 @@ def remove_tree(path: Path) -> None:
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:
                 raise
-            # Somebody still writes there: the child of a command that was killed. What it names is moved away from it.
+            # Somebody still writes there. What it names is moved away from it; who holds a directory open can go on,
+            # and be faster now and then, until that directory is gone.
             aside = path.with_name(f"{path.name}.{os.urandom(6).hex()}")
             os.replace(path, aside)
-            shutil.rmtree(aside)
+            for left in reversed(range(_REMOVALS)):
+                try:
+                    shutil.rmtree(aside)
+                    break
+                except OSError as again:
+                    if again.errno != errno.ENOTEMPTY or not left:
+                        raise
     except FileNotFoundError:
         return
     except OSError as error:
         raise WriteFailed(f"cannot remove {path}: {error.strerror}", path=str(path)) from error
 
 
-def rename(old: Path, new: Path) -> None:
+def rename(old: Name, new: Name) -> None:
     """Rename within one filesystem, replacing a file (or an empty directory) at ``new``."""
     try:
         os.replace(old, new)
     except OSError as error:
-        raise WriteFailed(f"cannot rename {old} to {new}: {error.strerror}", path=str(new)) from error
+        raise WriteFailed(f"cannot rename {old} to {new}: {error.strerror}", path=os.fspath(new)) from error
 
 
 def copy(old: Path, new: Path) -> None:
@@ -162,35 +171,76 @@ def temporary_directory(*, beside: Path | None = None, prefix: str = "envid-") -
         shutil.rmtree(made, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def guard(path: Path, *, timeout: float = 60.0) -> Iterator[None]:
-    """Hold the exclusive guard file ``path``; wait at most ``timeout`` seconds, then raise GuardTimeout.
+def publish(
+    path: str, parts: Iterable[bytes | memoryview], *, size: int, temporary: str, mode: int, exact: bool = False
+) -> bool:
+    """Put ``parts`` (``size`` bytes in all) at ``path`` if nothing is there; return False where something is.
 
-    The guard file is never unlinked: unlinking splits the waiters over two inodes.
+    Written to a new file in the directory ``temporary`` of the same filesystem, which then gets its name, so that
+    nobody sees a part, and of two writers the first stays. ``mode`` passes through the umask unless ``exact``.
+    Nothing is synced: for files that prove themselves when they are read. Raises WriteFailed with nothing left behind.
     """
-    import fcntl
-    import time
-
-    make_directory(path.parent)
+    part = os.path.join(temporary, f"{os.urandom(8).hex()}.part")
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NOFOLLOW, 0o644)
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _NOFOLLOW, mode)
     except OSError as error:
-        raise WriteFailed(f"cannot open {path}: {error.strerror}", path=str(path)) from error
+        raise WriteFailed(f"cannot write {path}: {error.strerror}", path=path) from error
     try:
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
-                    raise GuardTimeout(f"{path} is held by process {holder}", path=str(path)) from None
-                time.sleep(0.05)
-        # Who holds it is for the message above only: on a full disk the guard works without.
-        with contextlib.suppress(OSError):
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, str(os.getpid()).encode(), 0)
-        yield
+        try:
+            if exact:
+                os.fchmod(handle, mode)
+            if size >= _RESERVED and hasattr(os, "posix_fallocate"):
+                # A full disk is found here, not after most of the bytes.
+                os.posix_fallocate(handle, 0, size)
+            _write_all(handle, parts)
+        finally:
+            # A filesystem may tell only now that it did not take the bytes.
+            os.close(handle)
+        return _name(part, path)
+    except OSError as error:
+        raise WriteFailed(f"cannot write {path}: {error.strerror}", path=path) from error
     finally:
-        os.close(handle)
+        discard(part)
+
+
+_RESERVED: Final = 1024 * 1024
+
+
+def _write_all(handle: int, parts: Iterable[bytes | memoryview]) -> None:
+    for part in parts:
+        left = memoryview(part)
+        while left:
+            left = left[os.write(handle, left) :]
+
+
+def _name(part: str, path: str) -> bool:
+    """Give the file ``part`` the name ``path`` as well, making its directory if need be."""
+    for attempt in (0, 1):
+        try:
+            os.link(part, path, follow_symlinks=False)
+            return True
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            if attempt:
+                raise
+            _make_like(os.path.dirname(path), os.stat(os.path.dirname(part)).st_mode & 0o7777)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            # A filesystem without hard links. Two writers of one key may both get here, with the same bytes.
+            if os.path.lexists(path):
+                return False
+            os.rename(part, path)
+            return True
+    raise AssertionError(path)
+
+
+def _make_like(path: str, mode: int) -> None:
+    """Make the directory ``path`` and its parents, each with ``mode``, whatever the umask."""
+    if os.path.isdir(path):
+        return
+    _make_like(os.path.dirname(path), mode)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, mode)
+        os.chmod(path, mode)

@@ -100,3 +100,13 @@ def make_directory(path: Name, *, mode: int = 0o755) -> None:
         os.makedirs(path, mode=mode, exist_ok=True)
     except OSError as error:
         raise WriteFailed(f"cannot make the directory {path}: {error.strerror}", path=str(path)) from error
+
+
+def set_mode(path: Name, mode: int) -> None:
+    """Give ``path`` exactly ``mode``, whatever the umask; raise WriteFailed."""
+    try:
+        os.chmod(path, mode)
+    except OSError as error:
+        raise WriteFailed(
+            f"cannot set the mode of {os.fspath(path)}: {error.strerror}", path=os.fspath(path)
+        ) from error

@@ -16,6 +16,7 @@ from envid.app.network import access_of, indexes_of, places_of, user_settings
 from envid.app.outcome import Outcome, count
 from envid.app.workspace import Workspace
 from envid.errors import ConfigError, ConflictMarkers, EnvidError, IntegrityError, InvalidLock, LockError, LockNotFound
+from envid.guard import hold
 from envid.lock.difference import Change, difference, line, versions
 from envid.lock.download import offered
 from envid.lock.index import IndexFile
@@ -89,7 +90,7 @@ def lock(
     shown = path.relative_to(ws.root).as_posix()
     # Not beside the lock: that directory is the project's, under version control.
     guard = ws.cache / "guards-v1" / f"lock-{blake3_hex(str(path).encode())[:32]}"
-    with atomic.guard(guard, timeout=WAIT):
+    with hold(guard, timeout=WAIT, purpose="envid lock"):
         before = _previous(ws, name, shown)
         request = _request(
             ws, settings, requirements=tuple(dict.fromkeys(item.text for item in asked.asked)), path=path,

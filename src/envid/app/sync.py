@@ -33,6 +33,7 @@ from envid.errors import (
     TargetUnfit,
     WriteFailed,
 )
+from envid.guard import hold
 from envid.installed import journal, note
 from envid.installed.interpreter import Environment, environment_of, measure, probe, running
 from envid.installed.prefix import moved_from
@@ -79,11 +80,12 @@ def sync(
     path = workspace.environment_path(venv)
     text = None if target == "host" else target
     guard = workspace.cache / "guards-v1" / f"sync-{blake3_hex(os.fsencode(os.path.realpath(path)))[:32]}"
-    one = _Sync(
-        workspace=workspace, path=path, target_text=text, name=name, python=python, progress=progress, done=Done()
-    )
     _insist_directory(path)
-    with process.interruptible(), atomic.guard(guard, timeout=GUARD_TIMEOUT):
+    with process.interruptible(), hold(guard, timeout=GUARD_TIMEOUT, purpose="envid sync") as held:
+        one = _Sync(
+            workspace=workspace, path=path, target_text=text, name=name, python=python, progress=progress, done=Done(),
+            held=held.descriptor,
+        )  # fmt: skip
         if journal.pending(path):
             one.done.notes.append(f"undid a sync of {path} that had not come to its end")
         with process.uninterrupted():
@@ -131,6 +133,8 @@ class _Sync:
     """What the caller wants the environment to be made with."""
     progress: Progress
     done: Done
+    held: int
+    """Descriptor of the guard of the environment: what writes there holds it, and may outlive us."""
 
     # --- a new environment ------------------------------------------------------------------
 
@@ -146,7 +150,7 @@ class _Sync:
             items = self.prepare(resolution.selected, interpreter, scratch)
             try:
                 journal.begin_fresh(self.path)
-                install.create(self.path, interpreter.executable)
+                install.create(self.path, interpreter.executable, held=self.held)
                 self.install_proven(environment_of(self.path), resolution.selected, items, frozenset())
             except BaseException:
                 with process.uninterrupted():
@@ -395,8 +399,9 @@ class _Sync:
             ):
                 names = [item.name for item in share if item.name in again]
                 install.install(
-                    environment.python, share, reinstall=names, link_mode=mode, cache=own, transport=transport
-                )
+                    environment.python, share, reinstall=names, link_mode=mode, cache=own, transport=transport,
+                    held=self.held,
+                )  # fmt: skip
                 # Before the proof: the second links would be on the files while they are looked at.
                 atomic.remove_tree(cache)
                 self.progress.advance(len(share))

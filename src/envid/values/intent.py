@@ -72,6 +72,13 @@ class Settings:
     backend: str | None = None
     backend_options: Mapping[str, Any] = field(default_factory=dict)
     cache_dir: str | None = None
+    cache_shared: bool = False
+    cache_min_free: int | None = None
+    """Bytes; None: what the store says."""
+    cache_max_size: int | None = None
+    """Bytes."""
+    cache_max_age: int | None = None
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,206 @@
+"""One entry of the store: bytes that prove themselves (docs/cache.md, "The form of an entry").
+
+::
+
+    MAGIC (8)  format (1)  header length (4, big-endian)  header  document  payload  trailer (32)
+
+The header is canonical JSON with a fixed set of members; the document is that of the slot whose full key the
+header holds; the trailer is BLAKE3 over all before it. Nothing here touches a disk.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final
+
+from blake3 import blake3
+
+from envid import __version__
+from envid.values.frozen import dataclass
+
+MAGIC: Final = b"\xe5envid\r\n"
+"""Not text, so that no transfer in text mode leaves it as it is."""
+FORMAT: Final = 1
+CONTEXT: Final = "envid-entry/1"
+"""BLAKE3 ``derive_key`` context of the trailer."""
+PREFACE: Final = len(MAGIC) + 1 + 4
+TRAILER: Final = 32
+MAX_HEADER: Final = 4096
+MAX_DOCUMENT: Final = 16 * 1024 * 1024
+MAX_PAYLOAD: Final = 1 << 40
+"""Bytes; what is decoded in memory is capped by the reader besides."""
+MIN_SQUEEZED: Final = 1024
+"""Below this many bytes zstd does not pay for its import."""
+
+_HEADER: Final = (
+    rb'\{"codec":"(?P<codec>raw|zstd)","digest":"(?P<digest>[0-9a-f]{64})","document":(?P<document>0|[1-9][0-9]{0,8}),'
+    rb'"key":"(?P<key>envid1-[a-z0-9][a-z0-9_-]{0,31}-[0-9a-f]{64})","made-by":"(?P<made>envid [0-9A-Za-z.+-]{1,40})",'
+    rb'"size":(?P<size>0|[1-9][0-9]{0,12}),"stored":(?P<stored>0|[1-9][0-9]{0,12})\}'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What an entry says of itself."""
+
+    codec: str
+    """``raw`` or ``zstd``."""
+    digest: str
+    """BLAKE3 of the payload before the codec, 64 hexadecimal digits."""
+    document: int
+    """Bytes of the slot's document."""
+    key: str
+    made_by: str
+    size: int
+    """Bytes of the payload before the codec."""
+    stored: int
+    """Bytes of the payload in the entry."""
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole entry."""
+        return PREFACE + len(encode_header(self)) + self.document + self.stored + TRAILER
+
+
+class Damage(ValueError):
+    """Bytes that are not the entry asked for; ``reason`` is one of ``values.reason.MISSES``."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An entry whose trailer is right: it is what was written, under the key that it holds."""
+
+    header: Header
+    document: bytes
+    stored: memoryview
+    """The payload as it is in the entry; ``payload`` gives it back as it was."""
+
+
+def encode(key: str, document: bytes, payload: bytes, *, squeeze: bool = True) -> bytes:
+    """Return the entry of ``payload`` under ``key``; compressed where ``squeeze`` says so and it saves a tenth."""
+    stored, codec = payload, "raw"
+    if squeeze and len(payload) >= MIN_SQUEEZED:
+        squeezed = _zstd().compress(payload, level=1)
+        if len(squeezed) <= len(payload) * 9 // 10:
+            stored, codec = squeezed, "zstd"
+    header = Header(
+        codec=codec, digest=blake3(payload).hexdigest(), document=len(document), key=key,
+        made_by=f"envid {__version__}", size=len(payload), stored=len(stored),
+    )  # fmt: skip
+    body = preface(header) + document + stored
+    return body + trailer(body)
+
+
+def encode_header(header: Header) -> bytes:
+    """Return the canonical JSON of ``header``."""
+    return (
+        f'{{"codec":"{header.codec}","digest":"{header.digest}","document":{header.document},"key":"{header.key}",'
+        f'"made-by":"{header.made_by}","size":{header.size},"stored":{header.stored}}}'
+    ).encode("ascii")
+
+
+def preface(header: Header) -> bytes:
+    """Return all of an entry that stands before its document."""
+    text = encode_header(header)
+    return MAGIC + bytes([FORMAT]) + len(text).to_bytes(4, "big") + text
+
+
+def trailer(body: bytes | memoryview) -> bytes:
+    """Return the trailer over ``body``."""
+    return blake3(body, derive_key_context=CONTEXT).digest()
+
+
+def decode_header(data: bytes | memoryview) -> tuple[Header, int]:
+    """Return the header at the start of ``data``, and how many bytes stand before the document; raise Damage."""
+    start = bytes(data[:PREFACE])
+    if len(start) < PREFACE or start[: len(MAGIC)] != MAGIC:
+        raise Damage("header" if len(start) == PREFACE else "truncated")
+    if start[len(MAGIC)] != FORMAT:
+        raise Damage("newer-format" if start[len(MAGIC)] > FORMAT else "older-format")
+    length = int.from_bytes(start[-4:], "big")
+    if length > MAX_HEADER:
+        raise Damage("header")
+    found = _header().fullmatch(bytes(data[PREFACE : PREFACE + length]))
+    if found is None:
+        raise Damage("header" if len(data) >= PREFACE + length else "truncated")
+    header = Header(
+        codec=found["codec"].decode(), digest=found["digest"].decode(), document=int(found["document"]),
+        key=found["key"].decode(), made_by=found["made"].decode(), size=int(found["size"]),
+        stored=int(found["stored"]),
+    )  # fmt: skip
+    if header.document > MAX_DOCUMENT or max(header.size, header.stored) > MAX_PAYLOAD:
+        raise Damage("oversized")
+    if header.codec == "raw" and header.size != header.stored:
+        raise Damage("header")
+    return header, PREFACE + length
+
+
+def decode(data: bytes, key: str) -> Entry:
+    """Return the entry in ``data``, which must be whole and that of ``key``; raise Damage."""
+    view = memoryview(data)
+    header, start = decode_header(view)
+    end = start + header.document + header.stored
+    if len(data) != end + TRAILER:
+        raise Damage("truncated")
+    if trailer(view[:end]) != view[end:]:
+        raise Damage("damaged")
+    # A sound entry under another's name: a restored or planted file, or a path that was mixed up.
+    if header.key != key:
+        raise Damage("misnamed")
+    middle = start + header.document
+    return Entry(header=header, document=bytes(view[start:middle]), stored=view[middle:end])
+
+
+def payload(entry: Entry, *, limit: int) -> bytes:
+    """Return the payload of ``entry`` as it was given, at most ``limit`` bytes of it; raise Damage."""
+    header = entry.header
+    if header.size > limit:
+        raise Damage("oversized")
+    data = bytes(entry.stored) if header.codec == "raw" else _expand(entry.stored, header.size)
+    # The trailer says that these bytes were written; this says that whoever wrote them had this content.
+    if len(data) != header.size or blake3(data).hexdigest() != header.digest:
+        raise Damage("damaged")
+    return data
+
+
+def _expand(data: memoryview, size: int) -> bytes:
+    """Return what ``data`` expands to, refusing to go on beyond ``size``: a bomb says a size, too."""
+    zstd = _zstd()
+    decoder = zstd.ZstdDecompressor()
+    parts: list[bytes] = []
+    left = size + 1
+    fed: bytes | memoryview = data
+    try:
+        while left > 0 and not decoder.eof:
+            part = decoder.decompress(fed, max_length=left)
+            fed = b""
+            if not part and decoder.needs_input:
+                raise Damage("damaged")
+            parts.append(part)
+            left -= len(part)
+    except zstd.ZstdError:
+        raise Damage("damaged") from None
+    if left <= 0 or decoder.unused_data:
+        raise Damage("damaged")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+@cache
+def _header() -> re.Pattern[bytes]:
+    return re.compile(_HEADER)
+
+
+@cache
+def _zstd():  # type: ignore[no-untyped-def]
+    import sys
+
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return zstd
