@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from envid import process
-from envid.errors import EngineFailed, InterpreterNotFound
+from envid.errors import EngineFailed, GuardTimeout, InterpreterNotFound
+from envid.guard import hold
 
 PYTHON = sys.executable
 
@@ -54,3 +58,60 @@ def test_a_timeout_ends_the_whole_group(tmp_path: Path) -> None:
         pytest.skip("no /proc here")
     state = status.read_text().rpartition(")")[2].split()[0] if status.exists() else "gone"
     assert state in {"gone", "Z", "X"}, os.strerror(0)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from envid import process
+from envid.guard import hold
+guard, pid, gate = sys.argv[1:]
+# The child says who it is, and ends when somebody opens the other end of the gate.
+child = f"echo $$ > {pid}.part; mv {pid}.part {pid}; kill -KILL $PPID; read line < {gate}"
+with hold(Path(guard), purpose="test") as held:
+    process.run(["sh", "-c", child], env=process.environment(), held=held.descriptor)
+"""
+
+
+def test_a_guard_stays_held_while_the_child_of_a_killed_process_lives(tmp_path: Path) -> None:
+    """Who waits for the guard waits for the orphan too, is told so when time is up, and has it when the orphan ends."""
+    guard, gate = tmp_path / "guard", tmp_path / "gate"
+    os.mkfifo(gate)
+    done = subprocess.run([PYTHON, "-c", KILLED, guard, tmp_path / "pid", gate], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    orphan = int((tmp_path / "pid").read_text())
+    try:
+        with pytest.raises(GuardTimeout, match="a child of process"), hold(guard, timeout=0.0):
+            pytest.fail("the guard was free while the orphan lived")
+        gate.write_text("end\n")
+        with hold(guard, timeout=30.0):
+            pass
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(orphan, signal.SIGKILL)
+
+
+def test_what_a_child_leaves_running_does_not_keep_the_guard(tmp_path: Path) -> None:
+    """A guard is free when its block has ended, though a child left a process behind that has the descriptor."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with hold(tmp_path / "guard") as held:
+        line = f"(read line < {gate}) >/dev/null 2>&1 & echo $!"
+        done = process.run(["sh", "-c", line], env=process.environment(), held=held.descriptor)
+    left = int(done.stdout)
+    try:
+        os.kill(left, 0)
+        with hold(tmp_path / "guard", timeout=0.0):
+            pass
+    finally:
+        os.kill(left, signal.SIGKILL)
+
+
+def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
+    """Under ``nohup`` a SIGHUP neither interrupts nor ends anything."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with process.interruptible(), process.uninterrupted():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -53,37 +53,41 @@ def run(
     cwd: str | os.PathLike[str] | None = None,
     stdin: str | None = None,
     timeout: float | None = None,
+    held: int | None = None,
 ) -> Completed:
     """Run ``argv`` to its end and return what it printed; a non-zero status is the caller's to judge.
 
-    ``timeout`` is in seconds. Raises InterpreterNotFound when there is no such program and
-    EngineFailed when it had to be stopped. On any exception here, Ctrl-C too, the child's whole
+    ``timeout`` is in seconds. ``held`` is the descriptor of a guard (``guard.hold``) that the child holds with us,
+    so that it stays held when we are killed and the child works on. Raises InterpreterNotFound when there is no such
+    program and EngineFailed when it had to be stopped. On any exception here, Ctrl-C too, the child's whole
     process group is gone before the exception goes on.
     """
     # Not at the top: `envid key` and `envid verify` load this module and start no process.
     import subprocess
 
+    child: subprocess.Popen[bytes] | None = None
     try:
-        child = subprocess.Popen(  # noqa: S603 - the one door; argv is never a shell string
-            list(argv),
-            env=dict(env),
-            cwd=cwd,
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=os.name == "posix",
-        )
-    except OSError as error:
-        raise InterpreterNotFound(f"cannot start {argv[0]}: {error.strerror}", path=str(argv[0])) from error
-    try:
+        # A signal between the start of the child and our knowing of it would leave it to itself.
+        with uninterrupted():
+            child = subprocess.Popen(  # noqa: S603 - the one door; argv is never a shell string
+                list(argv),
+                env=dict(env),
+                cwd=cwd,
+                stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=os.name == "posix",
+                pass_fds=() if held is None else (held,),
+            )
         out, err = child.communicate(stdin.encode() if stdin is not None else None, timeout=timeout)
-    except subprocess.TimeoutExpired as expired:
-        _end(child.pid)
-        child.communicate()
-        raise EngineFailed(f"{os.path.basename(argv[0])} did not finish within {timeout:g} s") from expired
-    except BaseException:
-        _end(child.pid)
-        child.communicate()
+    except BaseException as error:
+        if child is not None:
+            _end(child.pid)
+            child.communicate()
+        elif isinstance(error, OSError):
+            raise InterpreterNotFound(f"cannot start {argv[0]}: {error.strerror}", path=str(argv[0])) from error
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise EngineFailed(f"{os.path.basename(argv[0])} did not finish within {timeout:g} s") from error
         raise
     return Completed(
         status=child.returncode, stdout=out.decode("utf-8", "replace"), stderr=err.decode("utf-8", "replace")
@@ -105,7 +109,8 @@ def _end(child: int) -> None:
 def interruptible() -> Iterator[None]:
     """Make SIGTERM and SIGHUP raise KeyboardInterrupt in the block, as SIGINT does, so that work is undone.
 
-    Outside the main thread signals arrive elsewhere; the block then runs as it is.
+    A signal that the caller ignores (``nohup``) stays ignored. Outside the main thread signals arrive elsewhere; the
+    block then runs as it is.
     """
 
     def interrupt(_number: int, _frame: object) -> None:
@@ -134,7 +139,8 @@ def _handling(names: Sequence[str], handler: Callable[[int, object], None]) -> I
     try:
         try:
             for number in numbers:
-                before[number] = signal.signal(number, handler)
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    before[number] = signal.signal(number, handler)
         except ValueError:  # not the main thread
             pass
         yield

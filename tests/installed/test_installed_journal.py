@@ -157,3 +157,13 @@ def test_rows_of_a_foreign_record_are_not_followed(venv: Path, tmp_path: Path) -
         f"{SITE}/alpha/__init__.py",
         f"{SITE}/alpha/__pycache__/__init__.cpython-312.pyc",
     )
+
+
+def test_what_an_interrupted_removal_left_goes_with_the_next_undoing(venv: Path) -> None:
+    """A tree that was moved aside because somebody wrote in it, and then stayed, is removed; nothing of other names is."""
+    aside = venv / f"{journal.SNAPSHOT}.0123456789ab"
+    (aside / "unpacked").mkdir(parents=True)
+    (venv / f"{journal.SNAPSHOT}.mine").mkdir()
+    journal.roll_back(venv)
+    assert not aside.exists()
+    assert (venv / f"{journal.SNAPSHOT}.mine").exists()

@@ -8,6 +8,7 @@ unfinished, also after a crash; ``roll_back`` needs nothing else.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ SNAPSHOT: Final = ".envid-sync"
 SCRATCH: Final = f"{SNAPSHOT}/unpacked"
 """Where wheels may be unpacked on the file system of the environment; gone with the journal at the latest."""
 SCHEMA: Final = "envid-sync/1"
+_ASIDE: Final = re.compile(re.escape(SNAPSHOT) + r"\.[0-9a-f]{12}")
+"""The name that ``atomic.remove_tree`` gives to what it cannot remove at once."""
 _MAX_MARKER: Final = 512 * 1024 * 1024
 
 
@@ -100,10 +103,10 @@ def roll_back(root: Path) -> None:
     Each step may be repeated, so a crash in here is mended by the next call. Raises
     InvalidEnvironment for a marker that envid did not write, WriteFailed.
     """
-    # What a crash left of writing the marker itself.
     for entry in _listdir(root):
-        if entry.startswith(f".{MARKER}.") and entry.endswith(".part"):
-            atomic.remove_file(root / entry)
+        # What a crash left of writing the marker itself, and of removing a tree in which somebody wrote.
+        if (entry.startswith(f".{MARKER}.") and entry.endswith(".part")) or _ASIDE.fullmatch(entry):
+            discard(root / entry)
     if not pending(root):
         atomic.remove_tree(root / SNAPSHOT)
         return

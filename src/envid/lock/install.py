@@ -54,16 +54,16 @@ def builtin_index() -> Index:
     return builtin(done.stdout)
 
 
-def create(venv: Path, python: str) -> None:
+def create(venv: Path, python: str, *, held: int | None = None) -> None:
     """Make a virtual environment in ``venv`` (which may exist, empty) for the interpreter ``python``.
 
-    Raises InstallFailed.
+    ``held`` as for ``process.run``. Raises InstallFailed.
     """
     argv = [
         uv_binary(), "venv", "--no-config", "--no-project", "--offline", "--no-python-downloads", "--allow-existing",
         "--quiet", "--python", python, str(venv),
     ]  # fmt: skip
-    done = process.run(argv, env=process.environment(passed=_PASSED), timeout=_TIMEOUT)
+    done = process.run(argv, env=process.environment(passed=_PASSED), timeout=_TIMEOUT, held=held)
     if done.status != 0:
         raise InstallFailed(f"uv cannot make {venv}: {_said(done)}", path=str(venv))
 
@@ -87,12 +87,14 @@ def install(
     link_mode: str = "copy",
     cache: Path | None = None,
     transport: Mapping[str, str] | None = None,
+    held: int | None = None,
 ) -> None:
     """Install exactly ``items`` into the environment of ``python``, leaving all else alone.
 
     Wheels only, but for a ``source``, which uv builds: with ``transport``, the variables by which it may
     reach the indexes, or offline without. ``reinstall`` names distributions that are replaced even if
-    the version is there. ``cache`` is used in place of uv's cache of unpacked wheels. Raises InstallFailed.
+    the version is there. ``cache`` is used in place of uv's cache of unpacked wheels; ``held`` as for
+    ``process.run``. Raises InstallFailed.
     """
     if not items:
         return
@@ -118,7 +120,8 @@ def install(
         for name in sorted({*reinstall, *directories}):
             argv += ["--reinstall-package", name]
         extra = transport if sources else None
-        done = process.run(argv, env=process.environment(passed=_PASSED, extra=extra), cwd=scratch, timeout=_TIMEOUT)
+        env = process.environment(passed=_PASSED, extra=extra)
+        done = process.run(argv, env=env, cwd=scratch, timeout=_TIMEOUT, held=held)
     if done.status != 0:
         raise InstallFailed(f"uv could not install: {_said(done)}")
 

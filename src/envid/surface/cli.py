@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     sys.stdout = sys.stdout or StringIO()
     sys.stderr = sys.stderr or StringIO()
     try:
+        _listen()
         remembered = _still(arguments) if arguments[:1] == ["verify"] else recall(arguments)
         if remembered is None:
             return _cold(arguments)
@@ -43,12 +44,26 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return remembered[1]
     except KeyboardInterrupt:
+        _listen(deaf=True)
         sys.stderr.write("envid: interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader went away (`envid diff | head`); Python would complain again while it closes stdout.
         sys.stdout = sys.__stderr__
         return 141
+
+
+def _listen(*, deaf: bool = False) -> None:
+    """Make SIGTERM and SIGHUP interrupt as SIGINT does, or none of them any more; what the caller ignores stays so."""
+    # Not `signal`: its enumerations cost a hot answer something.
+    signal = __import__("_signal")
+    for name in ("SIGINT", "SIGTERM", "SIGHUP") if deaf else ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        try:
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.SIG_IGN if deaf else signal.default_int_handler)
+        except ValueError:  # not the main thread: signals arrive elsewhere
+            return
 
 
 def _still(arguments: list[str]) -> tuple[str, int] | None:
