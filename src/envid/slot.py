@@ -64,7 +64,8 @@ def changes(old: bytes, new: bytes) -> tuple[Change, ...]:
         return () if old == new else (_whole(),)
     if before[:2] != after[:2]:
         return (_whole(old=f"{before[0]} {before[1]}", new=f"{after[0]} {after[1]}"),)
-    return _differences(before[1], before[2], after[2])
+    # Rows with equal names hide one another: then, too, something is said.
+    return _differences(before[1], before[2], after[2]) or (() if old == new else (_whole(),))
 
 
 def _parts(data: bytes) -> tuple[str, str, Mapping[str, JSONValue]]:
