@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from envid.app.project import Site
+from envid.store.counts import flush
 from envid.store.place import MIN_FREE, Place, Policy, open_place
 
 
@@ -16,3 +20,13 @@ def place_of(ws: Site) -> Place:
         max_age=settings.cache_max_age or default.max_age,
     )
     return open_place(ws.kept, policy)
+
+
+@contextlib.contextmanager
+def opened(ws: Site) -> Iterator[Place]:
+    """Give the store to one command, and write down what it did with it when the block ends, well or not."""
+    place = place_of(ws)
+    try:
+        yield place
+    finally:
+        flush(place)
