@@ -42,6 +42,13 @@ class UsageError(EnvidError):
     hint = "run `envid --help`"
 
 
+class NotExportable(UsageError):
+    """A value that the form of a CI system cannot carry unaltered."""
+
+    slug = "usage.output"
+    hint = "give the environment or the project a plain path"
+
+
 # --- 3: configuration -------------------------------------------------------------------
 
 
@@ -246,6 +253,12 @@ class GuardTimeout(StoreError):
     """Another process holds the guard for longer than the wait."""
 
     slug = "store.guard"
+
+
+class BadManifest(StoreError):
+    """What was made cannot be written down, or bytes are not a manifest."""
+
+    slug = "store.manifest"
 
 
 # --- 8: toolchain -----------------------------------------------------------------------

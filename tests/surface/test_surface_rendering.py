@@ -20,21 +20,6 @@ TAMPERED = Finding(
 )  # fmt: skip
 
 
-def outputs_of(text: str) -> dict[str, str]:
-    """Read GITHUB_OUTPUT the way the runner does."""
-    found: dict[str, str] = {}
-    lines = text.split("\n")
-    while lines:
-        line = lines.pop(0)
-        if not line:
-            continue
-        name, _, delimiter = line.partition("<<")
-        end = lines.index(delimiter)
-        found[name] = "\n".join(lines[:end])
-        lines = lines[end + 1 :]
-    return found
-
-
 def test_the_envelope_has_every_field() -> None:
     """An answer is one JSON document of the shape in docs/cli.md, on one line."""
     text = wire.success(Outcome(command="verify", data={"n": 1}, findings=(TAMPERED,)))
@@ -105,16 +90,6 @@ def test_no_progress_without_a_terminal() -> None:
     """When stderr is not a terminal, or quiet is wanted, progress is silent."""
     assert isinstance(console.progress(wanted=True), Silent)
     assert isinstance(console.progress(wanted=False), Silent)
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from(["key", "path", "identity"]), st.text(st.characters(exclude_characters="\r")), min_size=1
-    )
-)
-def test_no_value_can_inject_an_output(values: dict[str, str]) -> None:
-    """Whatever a value holds, the runner reads back exactly the outputs that were meant."""
-    assert outputs_of(ci.outputs(values)) == values
 
 
 @given(st.text(), st.text())

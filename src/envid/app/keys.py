@@ -11,16 +11,13 @@ from envid.app.outcome import Memory, Outcome
 from envid.app.project import Site, environment_place, lock_file
 from envid.app.recorded import record
 from envid.app.selecting import Aim, aim, resolve
-from envid.identity import SCHEMA, Identity, ci_key, components_of, document, document_key, identify
+from envid.identity import SCHEMA, Identity, components_of, document, document_key, identify
 from envid.values.artifact import Lock
 from envid.values.digest import JSONValue, blake3_hex
 from envid.values.frozen import dataclass, field
 from envid.values.target import Target, parse_target
 
 DEFAULT_LAYER: Final = "env"
-
-LADDERS: Final = frozenset({"wheels"})
-"""Layers whose cache may be restored from another key: every wheel is held to its hash when it is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,27 +47,30 @@ def identify_for(
     venv: str | None = None,
     lock: Lock | bytes | None = None,
     past: bool = False,
+    unseen: bool = False,
 ) -> Identified:
     """Return the identity of ``layer``; ``lock`` spares reading it again (parsed, or its bytes).
 
     ``past``: project and lock are of an earlier revision, so that source trees and programs, which
-    are here only as they are now, cannot be measured. Raises UsageError for an unknown layer,
-    IdentityUnknown, and what ``select_for`` raises.
+    are here only as they are now, cannot be measured. ``unseen``: the environment is named and not looked at,
+    because it is yet to be made by the running interpreter, or its interpreter is not to be started before it is
+    judged. Raises UsageError for an unknown layer, IdentityUnknown, and what ``select_for`` raises.
     """
     layer = layer or DEFAULT_LAYER
     declared = {own: settings.components for own, settings in ws.intent.settings.layers.items()}
     components = components_of(layer, declared)
     located = "prefix" in components
-    if located and venv is None and target in (None, "host"):
+    if located and venv is None and not unseen and target in (None, "host"):
         # An environment that is there says which Python it has; one that is not will have the running one.
         venv = _environment(ws)
+    looked = None if unseen else venv
     path = lock_file(ws.place, name)
     given = ws.read_lock(name) if lock is None else lock
-    aimed = aim(ws, None, venv=venv) if target is None or target == "host" else Aim(target=parse_target(target))
+    aimed = aim(ws, None, venv=looked) if target is None or target == "host" else Aim(target=parse_target(target))
     resolution = resolve(ws, given, aimed.target, path=path)
     # A target in words needs no look at this host where the identity takes nothing from it.
     if aimed.interpreter is None and asks_host(components, resolution):
-        aimed = aim(ws, target, venv=venv)
+        aimed = aim(ws, target, venv=looked)
     subject = Subject(ws=ws, name=name, lock=given, aim=aimed, resolution=resolution, layer=layer, venv=venv, past=past)
     values = measure_components(subject, components)
     identity = identify(layer, components, values)
@@ -136,42 +136,3 @@ def identity(
         "target": found.target.name,
     }
     return Outcome(command="identity", answer=text, data=data, memory=found.memory)
-
-
-def ci_outputs(
-    ws: Site,
-    *,
-    layer: str | None = None,
-    target: str | None = None,
-    name: str = "default",
-    venv: str | None = None,
-) -> Mapping[str, str]:
-    """Return ``key``, ``restore-keys``, ``path`` and ``identity`` for a CI cache step; multi-line values use LF.
-
-    ``restore-keys`` is empty for every layer whose content is not held to hashes when it is used:
-    a stale environment restored by prefix keeps what was removed since. ``path`` belongs to the
-    output because it is part of the version of a GitHub cache entry.
-    """
-    found = identify_for(ws, layer=layer or "venv", target=target, name=name, venv=venv)
-    record(ws, found.document, layer=found.identity.layer, target=found.target, name=name)
-    parts = found.target.os, found.target.arch, _pytag(found.target)
-    whole = ci_key(found.identity, *parts)
-    ladder = [whole.rpartition("-")[0] + "-"] if found.identity.layer in LADDERS else []
-    return {
-        "key": whole,
-        "restore-keys": "\n".join(ladder),
-        "path": _cached_path(ws, found.identity.layer, venv),
-        "identity": found.document.decode("utf-8"),
-    }
-
-
-def _pytag(target: Target) -> str:
-    return f"{target.python_tag}{target.abi_flags}"
-
-
-def _cached_path(ws: Site, layer: str, venv: str | None) -> str:
-    if layer == "venv":
-        path = environment_place(ws.place, venv)
-        inside = os.path.join(path, "").startswith(os.path.join(ws.place, ""))
-        return os.path.relpath(path, ws.place) if inside else path
-    return os.path.join(ws.kept, "wheels-v1") if layer == "wheels" else ""

@@ -1,8 +1,8 @@
-"""What CI systems read: annotations on stdout, outputs in a file, both safe against injection."""
+"""Annotations of GitHub on stdout, safe against injection."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from envid.values.finding import Finding
 
@@ -25,18 +25,3 @@ def _data(text: str) -> str:
 
 def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def outputs(values: Mapping[str, str]) -> str:
-    """Return the text to append to ``$GITHUB_OUTPUT``.
-
-    Every value is written between delimiters of 128 random bits, so that no value can end its own
-    block and begin another output.
-    """
-    from secrets import token_hex
-
-    parts = []
-    for name, value in values.items():
-        delimiter = f"envid_{token_hex(16)}"
-        parts.append(f"{name}<<{delimiter}\n{value}\n{delimiter}\n")
-    return "".join(parts)

@@ -39,6 +39,11 @@ CODES: Final[dict[str, str]] = {
     "wheelhouse.corrupt": "a file in the wheelhouse is not what the lock names",
     "wheelhouse.extra": "a file in the wheelhouse that the lock does not name",
     "wheelhouse.sdist": "a source archive in the wheelhouse, whose build needs more than the wheelhouse has",
+    "restore.miss": "the cache had nothing for this key",
+    "restore.key": "the cache gave what was saved under another key",
+    "restore.unsealed": "a restored tree has no seal, or one that cannot be read",
+    "restore.identity": "a restored tree was sealed under another identity, or for another place",
+    "restore.torn": "a restored tree is not what was sealed: files are missing, surplus or altered",
     "diff.rehashed": "the same file name of the same version with another hash",
     "diff.source": "another source",
 }
