@@ -80,10 +80,14 @@ def sync_directory(path: Name) -> None:
         os.close(handle)
 
 
-def append(path: Name, data: bytes) -> None:
-    """Add ``data`` at the end of a file that others write to as well, in one piece; raise WriteFailed."""
+def append(path: Name, data: bytes, *, mode: int = 0o644, follow: bool = True) -> None:
+    """Add ``data`` at the end of a file that others write to as well, in one piece; raise WriteFailed.
+
+    ``mode`` (less the umask) is that of a new file; without ``follow``, a symbolic link in its place is an error.
+    """
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (0 if follow else _NOFOLLOW)
+        handle = os.open(path, flags, mode)
         try:
             while data:
                 data = data[os.write(handle, data) :]

@@ -20,3 +20,9 @@ class Tally:
     def __iter__(self) -> Iterator[tuple[str, str, int]]:
         """Go through (layer, event, number), sorted."""
         return iter(sorted((layer, event, number) for (layer, event), number in self._counts.items()))
+
+    def take(self) -> list[tuple[str, str, int]]:
+        """Return (layer, event, number), sorted, and begin anew."""
+        taken = list(self)
+        self._counts.clear()
+        return taken
