@@ -46,7 +46,7 @@ CHANGING = {
     "chmod",
 }
 ENVIRONMENT = {"app/project.py", "app/recall.py", "process.py", "surface/console.py"}
-CLOCK = {"app/workspace.py", "process.py", "guard.py", "lock/fetch.py"}
+CLOCK = {"app/workspace.py", "atomic.py", "process.py", "guard.py", "lock/fetch.py"}
 
 
 def _tree(path: Path) -> ast.Module:

@@ -16,8 +16,9 @@ from envid.errors import WriteFailed
 from envid.whole import Name, append, discard, make_directory, replacing, sync_directory, write
 
 __all__ = [
-    "append", "copy", "make_directory", "place", "publish", "remove_file", "remove_if_empty", "remove_tree", "rename",
-    "replacing", "resumable", "settle", "temporary_directory", "write",
+    "append", "copy", "discard", "make_directories", "make_directory", "place", "publish", "remove_file",
+    "remove_if_empty", "remove_tree", "rename", "replacing", "resumable", "settle", "temporary_directory", "touch",
+    "write",
 ]  # fmt: skip
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -224,7 +225,7 @@ def _name(part: str, path: str) -> bool:
         except FileNotFoundError:
             if attempt:
                 raise
-            _make_like(os.path.dirname(path), os.stat(os.path.dirname(part)).st_mode & 0o7777)
+            _make_directories(os.path.dirname(path), os.stat(os.path.dirname(part)).st_mode & 0o7777)
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
                 raise
@@ -236,11 +237,35 @@ def _name(part: str, path: str) -> bool:
     raise AssertionError(path)
 
 
-def _make_like(path: str, mode: int) -> None:
-    """Make the directory ``path`` and its parents, each with ``mode``, whatever the umask."""
+def make_directories(path: str, *, mode: int) -> None:
+    """Make the directory ``path`` and its parents, each with ``mode``, whatever the umask; raise WriteFailed."""
+    try:
+        _make_directories(path, mode)
+    except OSError as error:
+        raise WriteFailed(f"cannot make the directory {path}: {error.strerror}", path=path) from error
+
+
+def _make_directories(path: str, mode: int) -> None:
     if os.path.isdir(path):
         return
-    _make_like(os.path.dirname(path), mode)
+    _make_directories(os.path.dirname(path), mode)
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, mode)
         os.chmod(path, mode)
+    if not os.path.isdir(path):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+
+
+_DAY: Final = 24 * 3600
+
+
+def touch(file: Name | int, last: float) -> None:
+    """Give ``file`` (or an open one) the present time, when ``last``, its time, is over a day away. Best effort.
+
+    In either direction: a time in the future, from a clock that was wrong, would look like use for ever.
+    """
+    import time
+
+    if abs(time.time() - last) > _DAY:
+        with contextlib.suppress(OSError):
+            os.utime(file)

@@ -261,6 +261,13 @@ class BadManifest(StoreError):
     slug = "store.manifest"
 
 
+class SealBroken(StoreError):
+    """The seal of a restored tree cannot be read."""
+
+    slug = "store.seal"
+    hint = "remove the tree and make it again"
+
+
 # --- 8: toolchain -----------------------------------------------------------------------
 
 

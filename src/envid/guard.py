@@ -37,7 +37,8 @@ def hold(
 ) -> Iterator[Held]:
     """Hold the guard file ``path``, alone or ``shared``; wait at most ``timeout`` seconds, then raise GuardTimeout.
 
-    ``purpose`` is what the message of a waiter says about the holder. Raises WriteFailed when the file cannot be
+    ``purpose`` is what the message of a waiter says about the holder. ``mode`` is that of a new file, whatever the
+    umask: who shares a store must be able to open what another has made. Raises WriteFailed when the file cannot be
     opened. Only who holds a guard alone may unlink it: waiters look whether theirs is still the one that has the name.
     """
     make_directory(os.path.dirname(path))
@@ -93,7 +94,17 @@ def _release(handle: int) -> None:
 
 def _open(path: str, mode: int) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NOFOLLOW, mode)
+        while True:
+            try:
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _NOFOLLOW, mode)
+                # Where the filesystem has no modes, there is none to set.
+                with contextlib.suppress(OSError):
+                    os.fchmod(handle, mode)
+                return handle
+            except FileExistsError:
+                # Not waited for: a pipe in its place would hold us up for ever.
+                with contextlib.suppress(FileNotFoundError):
+                    return os.open(path, os.O_RDWR | os.O_CLOEXEC | _NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise WriteFailed(f"cannot open {path}: {error.strerror}", path=path) from error
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from envid.atomic import publish, rename
+from envid.atomic import publish, rename, touch
 from envid.errors import WriteFailed
 from envid.gate import Absent, Fresh, ReadPass, Stale, WritePass, confirm, decide
 from envid.slot import Slot
@@ -177,19 +177,11 @@ def make(place: Place, slot: Slot, work: Callable[[], bytes], *, squeeze: bool =
 
 def read_file(path: str, place: Place, *, limit: int = MAX_IN_MEMORY) -> bytes | Miss:
     """Return the bytes of a file of the store, or why they are not to be had. Never raises."""
-    if place.trouble is not None and place.trouble.reason == "untrusted":
-        return Miss(reason="foreign")
+    opened = open_file(path, place)
+    if isinstance(opened, Miss):
+        return opened
+    handle, found = opened
     try:
-        # Not followed, not waited for: a link or a pipe in the store is none of ours.
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return Miss(reason="absent")
-    except OSError:
-        return Miss(reason="foreign" if os.path.islink(path) else "unreadable")
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode) or not is_trusted(found, place.policy):
-            return Miss(reason="foreign")
         if found.st_size > limit + entry.MAX_DOCUMENT:
             return Miss(reason="oversized")
         data = os.read(handle, found.st_size + 1)
@@ -202,15 +194,45 @@ def read_file(path: str, place: Place, *, limit: int = MAX_IN_MEMORY) -> bytes |
         os.close(handle)
 
 
+def open_file(path: str, place: Place) -> tuple[int, os.stat_result] | Miss:
+    """Return a descriptor, for the caller to close, and the status of a file of the store, which is in use now.
+
+    Never raises; a Miss where there is no regular file that only those could have written whom the policy trusts.
+    """
+    if place.trouble is not None and place.trouble.reason == "untrusted":
+        return Miss(reason="foreign")
+    try:
+        # Not followed, not waited for: a link or a pipe in the store is none of ours.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return Miss(reason="absent")
+    except OSError:
+        return Miss(reason="foreign" if os.path.islink(path) else "unreadable")
+    try:
+        found = os.fstat(handle)
+    except OSError:
+        os.close(handle)
+        return Miss(reason="unreadable")
+    if not stat.S_ISREG(found.st_mode) or not is_trusted(found, place.policy):
+        os.close(handle)
+        return Miss(reason="foreign")
+    touch(handle, found.st_mtime)
+    return handle, found
+
+
 def write_file(place: Place, path: str, data: bytes) -> bool | Bypass:
     """Publish ``data`` at ``path`` of the store; False when something is there, or why nothing was written."""
-    trouble = prepare(place) or lacks_space(place, len(data))
+    return write_parts(place, path, (data,), len(data))
+
+
+def write_parts(place: Place, path: str, parts: Iterable[bytes | memoryview], size: int) -> bool | Bypass:
+    """Publish ``parts``, ``size`` bytes in all; else as ``write_file``. Raises only what ``parts`` raises."""
+    trouble = prepare(place) or lacks_space(place, size)
     if trouble is not None:
         return Bypass(reason=trouble.reason, message=trouble.message)
     try:
         return publish(
-            path, (data,), size=len(data), temporary=place.area(TEMPORARY), mode=place.file_mode,
-            exact=place.policy.shared,
+            path, parts, size=size, temporary=place.area(TEMPORARY), mode=place.file_mode, exact=place.policy.shared,
         )  # fmt: skip
     except WriteFailed as error:
         return Bypass(reason="unwritable", message=error.message)

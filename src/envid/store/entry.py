@@ -30,6 +30,7 @@ MAX_HEADER: Final = 4096
 MAX_DOCUMENT: Final = 16 * 1024 * 1024
 MAX_PAYLOAD: Final = 1 << 40
 """Bytes; what is decoded in memory is capped by the reader besides."""
+MADE_BY: Final = f"envid {__version__}"
 MIN_SQUEEZED: Final = 1024
 """Below this many bytes zstd does not pay for its import."""
 
@@ -90,7 +91,7 @@ def encode(key: str, document: bytes, payload: bytes, *, squeeze: bool = True) -
             stored, codec = squeezed, "zstd"
     header = Header(
         codec=codec, digest=blake3(payload).hexdigest(), document=len(document), key=key,
-        made_by=f"envid {__version__}", size=len(payload), stored=len(stored),
+        made_by=MADE_BY, size=len(payload), stored=len(stored),
     )  # fmt: skip
     body = preface(header) + document + stored
     return body + trailer(body)

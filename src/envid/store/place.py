@@ -11,6 +11,7 @@ import os
 import stat
 from typing import Final
 
+from envid.atomic import make_directories
 from envid.errors import StoreError, WriteFailed
 from envid.slot import Slot
 from envid.store.tally import Tally
@@ -115,20 +116,26 @@ def prepare(place: Place) -> Trouble | None:
     if place.trouble is not None:
         return place.trouble
     try:
-        if not os.path.isdir(place.root):
-            make_directory(place.root, mode=place.directory_mode)
-            _tighten(place.root, place.directory_mode)
-            with contextlib.suppress(WriteFailed):
-                _tag(place.root)
         for area in (TEMPORARY, ENTRIES, BLOBS):
-            path = place.area(area)
-            if not os.path.isdir(path):
-                make_directory(path, mode=place.directory_mode)
-                _tighten(path, place.directory_mode)
+            make_below(place, place.area(area))
     except WriteFailed as error:
         reason = "read-only" if os.path.isdir(place.root) else "no-directory"
         return Trouble(reason=reason, message=error.message, hint="set ENVID_CACHE_DIR to a directory of your own")
-    return None
+    # What others can write is known of the places that are read since `open_place`; here it is about writing.
+    return _judged(place.area(TEMPORARY), place.policy, 0, followed=False)
+
+
+def make_below(place: Place, path: str) -> None:
+    """Make the directory ``path`` of this place with all above it, each with the place's mode; raise WriteFailed."""
+    if os.path.isdir(path):
+        return
+    if not os.path.isdir(place.root):
+        make_directory(place.root, mode=place.directory_mode)
+        # The umask had its say when it was made; a shared store must not depend on each member's.
+        set_mode(place.root, place.directory_mode)
+        with contextlib.suppress(WriteFailed):
+            _tag(place.root)
+    make_directories(path, mode=place.directory_mode)
 
 
 def free_bytes(path: str) -> int | None:
@@ -182,11 +189,6 @@ def _judged(path: str, policy: Policy, sticky: int, *, followed: bool = True) ->
             reason="untrusted", message=f"{path} belongs to another user (uid {found.st_uid})", hint=hint
         )  # fmt: skip
     return None
-
-
-def _tighten(path: str, mode: int) -> None:
-    # The umask had its say when it was made; a shared store must not depend on each member's.
-    set_mode(path, mode)
 
 
 def _tag(root: str) -> None:
