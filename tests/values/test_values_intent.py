@@ -190,3 +190,28 @@ def test_a_huge_file_is_refused_unread() -> None:
     """A file beyond the limit is refused before it is parsed."""
     with pytest.raises(TooLarge):
         parse_intent(b"#" * (MAX_BYTES + 1))
+
+
+def test_the_policy_of_the_cache_is_read() -> None:
+    """Sizes become bytes, ages seconds, and `group` is the one way to share."""
+    text = 'shared = "group"\nmin-free = 5\nmax-size = "10 GB"\nmax-age = "2 weeks"\n'
+    got = intent(f"[tool.envid.cache]\n{text}").settings
+    assert (got.cache_shared, got.cache_min_free, got.cache_max_size, got.cache_max_age) == (True, 5, 10**10, 1209600)
+    unsaid = intent("[tool.envid.cache]\nshared = false\n").settings
+    limits = (unsaid.cache_min_free, unsaid.cache_max_size, unsaid.cache_max_age)
+    assert (unsaid.cache_shared, limits) == (False, (None, None, None))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("shared = true", 'false or "group"'), ("shared = 0", 'false or "group"'), ("max-size = '10 GiBs'", "10 GB"),
+        ("min-free = -1", "10 GB"), ("min-free = 1.5", "10 GB"), ("max-age = 30", "30 days"), ("max-age = '1d'", "30"),
+    ],
+)  # fmt: skip
+def test_a_policy_that_is_none_is_refused_at_its_line(line: str, words: str) -> None:
+    """A value that is no size, age or way to share is an error with file, line and what it should be."""
+    with pytest.raises(ConfigError, match=words) as caught:
+        intent(f"[tool.envid.cache]\n\n{line}\n")
+    assert caught.value.context["line"] == 3
+    assert caught.value.hint

@@ -42,6 +42,10 @@ class Site(Protocol):
     def intent(self) -> Intent:
         """What they ask."""
 
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The caller's environment variables."""
+
     def read_lock(self, name: str = "default") -> bytes:
         """Return the bytes of the lock ``name``; raise LockNotFound, ConfigError for an undeclared name."""
 

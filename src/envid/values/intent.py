@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from envid.errors import ConfigError, CredentialInConfig, InvalidTarget, TooLarge, UnknownOption
+from envid.values.amount import parse_age, parse_size
 from envid.values.frozen import dataclass, field
 from envid.values.target import Target, parse_target
 
@@ -126,7 +127,7 @@ _LOCK_KEYS: Final = (
 _KEYS: Final = {
     "lock": _LOCK_KEYS,
     "locks.*": _LOCK_KEYS,
-    "cache": ("dir", "max-size", "max-age", "shared"),
+    "cache": ("dir", "max-size", "max-age", "shared", "min-free"),
     "adapters": ("backend", "output", "scan", "options"),
     "libraries.*": ("generate", "include", "exclude", "docs", "introspect", "missing"),
     "layers.*": ("components", "facts"),
@@ -203,7 +204,23 @@ class _Reader:
             backend=self.string(adapters, "backend", "tool.envid.adapters"),
             backend_options=self.table(adapters, "options", "tool.envid.adapters.options"),
             cache_dir=self.string(cache, "dir", "tool.envid.cache"),
+            cache_shared=self.shared(cache),
+            cache_min_free=self.amount(cache, "min-free", parse_size),
+            cache_max_size=self.amount(cache, "max-size", parse_size),
+            cache_max_age=self.amount(cache, "max-age", parse_age),
         )
+
+    def shared(self, cache: Table) -> bool:
+        value = cache.get("shared", False)
+        if value is not False and value != "group":
+            raise self.fail("tool.envid.cache", "shared", 'must be false or "group"')
+        return value is not False
+
+    def amount(self, cache: Table, key: str, parse: Callable[[object], int]) -> int | None:
+        try:
+            return parse(cache[key]) if key in cache else None
+        except ValueError as error:
+            raise self.fail("tool.envid.cache", key, str(error)) from None
 
     def targets(self, table: Table) -> tuple[Target, ...]:
         listed = table.get("targets", [])
