@@ -86,7 +86,7 @@ def encode(key: str, document: bytes, payload: bytes, *, squeeze: bool = True) -
     """Return the entry of ``payload`` under ``key``; compressed where ``squeeze`` says so and it saves a tenth."""
     stored, codec = payload, "raw"
     if squeeze and len(payload) >= MIN_SQUEEZED:
-        squeezed = _zstd().compress(payload, level=1)
+        squeezed = zstd_module().compress(payload, level=1)
         if len(squeezed) <= len(payload) * 9 // 10:
             stored, codec = squeezed, "zstd"
     header = Header(
@@ -171,7 +171,7 @@ def payload(entry: Entry, *, limit: int) -> bytes:
 
 def _expand(data: memoryview, size: int) -> bytes:
     """Return what ``data`` expands to, refusing to go on beyond ``size``: a bomb says a size, too."""
-    zstd = _zstd()
+    zstd = zstd_module()
     decoder = zstd.ZstdDecompressor()
     parts: list[bytes] = []
     left = size + 1
@@ -197,7 +197,8 @@ def _header() -> re.Pattern[bytes]:
 
 
 @cache
-def _zstd():  # type: ignore[no-untyped-def]
+def zstd_module():  # type: ignore[no-untyped-def]
+    """Return the module that knows zstd; its import takes a while."""
     import sys
 
     if sys.version_info >= (3, 14):
