@@ -110,6 +110,13 @@ class InvalidLock(LockError):
     hint = "run `envid lock` to write it again"
 
 
+class UnreadableLock(LockError):
+    """Something is in the lock's place that cannot be read as a file."""
+
+    slug = "lock.unreadable"
+    hint = "a directory, a pipe or a file without permission stands where the lock should be: see to it"
+
+
 class ConflictMarkers(InvalidLock):
     """The lock holds version-control conflict markers."""
 
@@ -231,6 +238,13 @@ class UnsupportedSchema(IdentityError):
     """An identity document of another schema."""
 
     slug = "identity.schema"
+
+
+class IdentityMoved(IdentityError):
+    """The identity changed while the work that was to be kept under it was done."""
+
+    slug = "identity.moved"
+    hint = "run it again, with nothing else changing the project meanwhile"
 
 
 # --- 7: store ---------------------------------------------------------------------------

@@ -24,6 +24,7 @@ COMMANDS = {
     "matrix": "envid.surface.commands.matrix",
     "explain": "envid.surface.commands.explain",
     "diff": "envid.surface.commands.diff",
+    "restore": "envid.surface.commands.restore",
     "doctor": "envid.surface.commands.doctor",
 }
 """Command to the module that declares its options (``declare``) and calls its use case (``answer``)."""

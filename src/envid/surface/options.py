@@ -32,12 +32,7 @@ def _command(arguments: list[str], commands: Mapping[str, str]) -> str | None:
 
 def build(commands: Mapping[str, str], *, only: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of ``only``, or of every command (for ``--help`` and the documentation)."""
-    common = _parser(add_help=False, argument_default=argparse.SUPPRESS)
-    group = common.add_argument_group("common options")
-    group.add_argument("--project", metavar="DIR", help="the project (default: nearest parent with a pyproject.toml)")
-    group.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else there")
-    group.add_argument("--quiet", action="store_true", help="no notes and no progress")
-    group.add_argument("--offline", action="store_true", help="open no connection")
+    common = _common()
     parser = _parser(prog="envid", description=DESCRIPTION, parents=[common])
     parser.add_argument("--version", action="version", version=f"envid {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_parser)  # type: ignore[call-overload]
@@ -47,6 +42,26 @@ def build(commands: Mapping[str, str], *, only: str | None = None) -> argparse.A
         description = f"{summary[0].upper()}{summary[1:]}."
         module.declare(subparsers.add_parser(name, help=summary, description=description, parents=[common]))
     return parser
+
+
+def verbs(parser: argparse.ArgumentParser, summaries: Mapping[str, str]) -> Mapping[str, argparse.ArgumentParser]:
+    """Give a command sub-commands, each with the common options, chosen as ``verb``; return their parsers."""
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_parser)  # type: ignore[call-overload]
+    made = {}
+    for name, summary in summaries.items():
+        description = f"{summary[0].upper()}{summary[1:]}."
+        made[name] = subparsers.add_parser(name, help=summary, description=description, parents=[_common()])
+    return made
+
+
+def _common() -> argparse.ArgumentParser:
+    common = _parser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = common.add_argument_group("common options")
+    group.add_argument("--project", metavar="DIR", help="the project (default: nearest parent with a pyproject.toml)")
+    group.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else there")
+    group.add_argument("--quiet", action="store_true", help="no notes and no progress")
+    group.add_argument("--offline", action="store_true", help="open no connection")
+    return common
 
 
 def _parser(**settings: object) -> argparse.ArgumentParser:

@@ -1,0 +1,300 @@
+"""``envid restore``: what a CI cache brought is used under its own key only, whole, or not at all.
+
+``seal`` says in the tree that a cache is about to save what it was made as. ``check`` holds a restored tree to that,
+and removes it when anything differs. Nothing of a restored tree runs before it is judged.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from envid.app.ci import DEFAULT_LAYER, LADDERS, cache_key, kept_path, ladder
+from envid.app.keys import Identified, identify_for
+from envid.app.outcome import Outcome, count
+from envid.app.workspace import Workspace
+from envid.atomic import remove_file, remove_tree, rename
+from envid.errors import EnvironmentNotFound, IdentityMoved, SealBroken, UnsafePath, UsageError, WriteFailed
+from envid.gate import Absent, Fresh, Moved, Stale, confirm, decide
+from envid.identity import Change
+from envid.slot import of_identity
+from envid.store import seal as seals
+from envid.values.digest import JSONValue
+from envid.values.finding import Finding
+from envid.values.frozen import dataclass
+
+_SHOWN: Final = 3
+"""Differences of two identities that a message tells."""
+_HINTS: Final = {
+    "restore.key": "nothing of it was used; the tree is made anew and saved under its own key",
+    "restore.unsealed": "seal a tree with `envid restore seal` right before the cache saves it",
+    "restore.identity": "nothing of it was used; the tree is made anew and saved under its own key",
+    "restore.torn": "nothing of it was used; if it happens again, something changes the tree between seal and save",
+    "restore.miss": "the tree is made anew",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is thought of one tree."""
+
+    tree: str
+    """Absolute."""
+    code: str = ""
+    """The finding, empty for a tree that may be used."""
+    message: str = ""
+
+
+def seal(
+    ws: Workspace,
+    *,
+    layer: str | None = None,
+    target: str | None = None,
+    name: str = "default",
+    venv: str | None = None,
+    paths: Sequence[str] = (),
+    asked: str | None = None,
+) -> Outcome:
+    """Write a seal into every tree of ``layer``; data is ``{"key", "layer", "trees": [...]}``.
+
+    ``asked`` is the key that the cache was asked for; that another one is sealed is a finding, because the next run
+    would ask in vain. The identity is measured again after the trees were read. Raises IdentityMoved,
+    EnvironmentNotFound, UnsafePath, UsageError.
+    """
+    chosen = layer or DEFAULT_LAYER
+    trees = _trees(ws, chosen, venv, paths)
+
+    def measured() -> Identified:
+        return identify_for(ws, layer=chosen, target=target, name=name, venv=venv)
+
+    if chosen in LADDERS:
+        key = cache_key(measured())
+        note = f"the layer {chosen} takes no seal: what is in it is held to its hashes when it is used"
+        bare: dict[str, JSONValue] = {"key": key, "layer": chosen, "trees": []}
+        return Outcome(command="restore", answer=key, notes=(note,), data=bare, findings=_unasked(asked, key))
+    for tree in trees:
+        _insist_sealable(tree, chosen)
+        # Off first: a run that is interrupted from here on leaves a tree without seal, which is refused.
+        seals.take_off(tree)
+    found = measured()
+    decision = decide(None, of_identity(found.identity))
+    contents = [seals.measured(tree) for tree in trees]
+    again = confirm(decision.work, of_identity(measured().identity)) if isinstance(decision, Absent) else None
+    if isinstance(again, Moved):
+        raise IdentityMoved(f"the identity changed while the trees were read: {_told(again.changes)}")
+    key = cache_key(found)
+    said = ""
+    rows: list[JSONValue] = []
+    for tree, content in zip(trees, contents, strict=True):
+        one = seals.Seal(key=key, document=found.document, place=_place(ws, tree), tree=content)
+        seals.put(tree, one)
+        said += f"sealed {one.place}: {content.entries} entries, {count(content.size, 'byte')}\n"
+        rows.append({"path": one.place, "digest": content.digest, "entries": content.entries, "size": content.size})
+    data: dict[str, JSONValue] = {"key": key, "layer": chosen, "trees": rows}
+    return Outcome(command="restore", answer=f"{said}{key}", data=data, findings=_unasked(asked, key))
+
+
+def _insist_sealable(tree: str, layer: str) -> None:
+    if os.path.islink(tree):
+        raise UnsafePath(f"{tree} is a link: a cache would keep the link, not what it leads to", path=tree)
+    if not os.path.isdir(tree):
+        raise EnvironmentNotFound(f"there is no directory {tree} to seal", path=tree, hint="make it first")
+    if layer == "venv" and not os.path.isfile(os.path.join(tree, "pyvenv.cfg")):
+        raise EnvironmentNotFound(f"{tree} is no virtual environment", path=tree)
+
+
+def _unasked(asked: str | None, key: str) -> tuple[Finding, ...]:
+    if not asked or asked == key:
+        return ()
+    return (Finding(
+        code="restore.key", severity="warning", subject="key", expected=asked, actual=key,
+        message="the cache was asked for another key than that of what was made: the next run will ask in vain",
+        hint="run envid with the Python that the environment is made with, and change nothing in between",
+    ),)  # fmt: skip
+
+
+def check(
+    ws: Workspace,
+    *,
+    matched: str | None = None,
+    layer: str | None = None,
+    target: str | None = None,
+    name: str = "default",
+    venv: str | None = None,
+    paths: Sequence[str] = (),
+    strict: bool = False,
+) -> Outcome:
+    """Judge what a cache restored; data is ``{"restored", "reason", "key", "matched", "layer", "trees": [...]}``.
+
+    ``matched`` is the key that the cache says it restored from: empty for nothing, None where it does not say.
+    ``reason``: ``exact``, ``prefix`` (of a ladder), ``unknown`` (a ladder's layer, no key told), or the last word of
+    the finding's code. What may not be used is removed, unless nothing says that a cache brought it. The findings are
+    warnings, with ``strict`` errors. Raises UnsafePath, UsageError, WriteFailed.
+    """
+    chosen = layer or DEFAULT_LAYER
+    trees = _trees(ws, chosen, venv, paths)
+    # Not looked at: the interpreter of a restored environment would have to be started.
+    found = identify_for(ws, layer=chosen, target=target, name=name, venv=venv, unseen=True)
+    key = cache_key(found)
+    if chosen in LADDERS:
+        verdicts, reason = _laddered(ws, chosen, key, matched)
+    else:
+        verdicts = [_judge(ws, tree, found, key, matched) for tree in trees]
+        bad = [one.code for one in verdicts if one.code]
+        # A miss is the least that can be said.
+        reason = min(bad, key=lambda code: code == "restore.miss").rpartition(".")[2] if bad else "exact"
+    restored = not any(one.code for one in verdicts)
+    removed = [] if restored else [one.tree for one in verdicts if _is_brought(one, chosen, venv, matched)]
+    notes = tuple(note for tree in removed if (note := _remove(tree)))
+    severity: Final = "error" if strict else "warning"
+    findings = tuple(
+        Finding(
+            code=one.code, severity=severity, subject=chosen, path=_place(ws, one.tree), expected=key,
+            actual=matched if one.code == "restore.key" else None, hint=_HINTS[one.code],
+            message=one.message + _fate(one, one.tree in removed),
+        )
+        for one in verdicts if one.code and (strict or one.code != "restore.miss")
+    )  # fmt: skip
+    rows: list[JSONValue] = [
+        {"path": _place(ws, one.tree), "finding": one.code or None, "removed": one.tree in removed} for one in verdicts
+    ]
+    data: dict[str, JSONValue] = {
+        "restored": restored, "reason": reason, "key": key, "matched": matched, "layer": chosen, "trees": rows,
+    }  # fmt: skip
+    return Outcome(
+        command="restore", answer=f"restored: {'yes' if restored else 'no'} ({reason})", notes=notes, data=data,
+        findings=findings,
+    )  # fmt: skip
+
+
+def _fate(one: Verdict, removed: bool) -> str:
+    if one.code == "restore.miss":
+        return ""
+    return "; it was removed" if removed else "; it was left alone, because nothing says that a cache brought it"
+
+
+def _laddered(ws: Workspace, layer: str, key: str, matched: str | None) -> tuple[list[Verdict], str]:
+    """Return the verdict on a layer whose content is held to hashes when it is used: only the key is looked at."""
+    place = kept_path(ws, layer) or ""
+    there = os.path.lexists(place)
+    if matched == "" or not there:
+        return [Verdict(tree=place, code="restore.miss", message="the cache had nothing for this key")], "miss"
+    if matched is None:
+        return [Verdict(tree=place)], "unknown"
+    if matched == key:
+        return [Verdict(tree=place)], "exact"
+    if any(re.fullmatch(re.escape(rung) + "[0-9a-f]{64}", matched) for rung in ladder(layer, key)):
+        return [Verdict(tree=place)], "prefix"
+    return [Verdict(tree=place, code="restore.key", message="the cache gave what no key of the ladder begins")], "key"
+
+
+def _judge(ws: Workspace, tree: str, found: Identified, key: str, matched: str | None) -> Verdict:
+    """Return the verdict on one tree: exactly this key, this place, whole, or not."""
+    if not os.path.lexists(tree):
+        if matched:
+            return Verdict(tree=tree, code="restore.torn", message="the cache restored nothing here")
+        return Verdict(tree=tree, code="restore.miss", message="the cache had nothing for this key")
+    if matched and matched != key:
+        return Verdict(tree=tree, code="restore.key", message="the cache gave what was saved under another key")
+    if os.path.islink(tree) or not os.path.isdir(tree):
+        return Verdict(tree=tree, code="restore.torn", message="this is no directory")
+    try:
+        there = seals.read(tree)
+    except SealBroken as error:
+        return Verdict(tree=tree, code="restore.unsealed", message=error.message)
+    if there is None:
+        return Verdict(tree=tree, code="restore.unsealed", message="there is no seal in it")
+    decision = decide(there.document, of_identity(found.identity))
+    if isinstance(decision, Stale):
+        message = f"it was sealed under another identity: {_told(decision.changes)}"
+        return Verdict(tree=tree, code="restore.identity", message=message)
+    if there.key != key or there.place != _place(ws, tree) or not isinstance(decision, Fresh):
+        message = f"it was sealed as {ascii(there.place)[1:-1]} under {ascii(there.key)[1:-1]}"
+        return Verdict(tree=tree, code="restore.identity", message=message)
+    try:
+        now = seals.measured(tree)
+    except UnsafePath as error:
+        return Verdict(tree=tree, code="restore.torn", message=error.message)
+    if now != there.tree:
+        was = f"sealed with {there.tree.entries} entries and {there.tree.size} bytes"
+        message = f"it is not what was sealed: {was}, there are {now.entries} and {now.size}"
+        return Verdict(tree=tree, code="restore.torn", message=message)
+    return Verdict(tree=tree)
+
+
+def _told(changes: tuple[Change, ...]) -> str:
+    shown = "; ".join(change.text for change in changes[:_SHOWN])
+    return shown if len(changes) <= _SHOWN else f"{shown}; and {len(changes) - _SHOWN} more"
+
+
+def _is_brought(one: Verdict, layer: str, venv: str | None, matched: str | None) -> bool:
+    """Tell whether a cache can have brought a tree, and envid may remove it; never true of what wheels are kept in."""
+    if layer == "wheels" or not os.path.lexists(one.tree):
+        # Other projects use the wheels, too, perhaps now; and each of them is held to its hash.
+        return False
+    if matched or layer == "store" or (layer == "venv" and venv is None):
+        return True
+    signs = [seals.NAME, *(["pyvenv.cfg"] if layer == "venv" else [])]
+    return not os.path.islink(one.tree) and any(os.path.lexists(os.path.join(one.tree, sign)) for sign in signs)
+
+
+def _remove(tree: str) -> str | None:
+    """Remove a tree, of a link the link; return what there is to say about it.
+
+    It is out of the way at once, so that nobody finds half of it.
+    """
+    path = Path(tree)
+    if path.is_symlink() or not path.is_dir():
+        remove_file(path)
+        return None
+    aside = path.with_name(f"{path.name}.{os.urandom(6).hex()}.refused")
+    rename(path, aside)
+    try:
+        remove_tree(aside)
+    except WriteFailed as error:
+        return f"what was refused is out of the way and not yet gone: {error.message}"
+    return None
+
+
+def _trees(ws: Workspace, layer: str, venv: str | None, paths: Sequence[str]) -> list[str]:
+    """Return the trees of a layer, absolute; raise UsageError, UnsafePath for one that envid must not remove."""
+    own = kept_path(ws, layer, venv)
+    if own is not None and paths:
+        raise UsageError(f"the layer {layer} has one place of its own, and takes no PATH", hint="name it with --venv")
+    if own is None and not paths:
+        raise UsageError(f"which trees of the layer {layer} does the cache keep?", hint="name them as PATH")
+    if layer == "wheels":
+        return []
+    trees = [os.path.abspath(path) for path in ([own] if own is not None else paths)]
+    for tree in trees:
+        _insist_inside(ws, tree)
+    ordered = sorted(os.path.join(tree, "") for tree in trees)
+    for first, second in pairwise(ordered):
+        if second.startswith(first):
+            raise UsageError(f"{second} is in {first}: one seal would break the other")
+    return trees
+
+
+def _insist_inside(ws: Workspace, tree: str) -> None:
+    root = os.path.realpath(ws.place)
+    # Of the tree itself the place where it stands; every directory before it as what it is.
+    real = os.path.join(os.path.realpath(os.path.dirname(tree)), os.path.basename(tree))
+    if not real.startswith(os.path.join(root, "")):
+        raise UnsafePath(
+            f"{tree} is not below the project {root}: envid removes nothing elsewhere", path=tree,
+            hint="keep trees that a cache restores inside the project",
+        )  # fmt: skip
+    first = os.path.relpath(real, root).split(os.sep)[0]
+    if first in (".git", "lockfiles", "pyproject.toml") or os.path.lexists(os.path.join(tree, ".git")):
+        raise UnsafePath(f"{tree} belongs to the project itself, not to a cache", path=tree)
+
+
+def _place(ws: Workspace, tree: str) -> str:
+    """Return a tree relative to the project, POSIX; absolute where it is outside, as wheels may be."""
+    real = os.path.join(os.path.realpath(os.path.dirname(tree)), os.path.basename(tree))
+    root = os.path.realpath(ws.place)
+    return Path(os.path.relpath(real, root) if real.startswith(os.path.join(root, "")) else real).as_posix()
