@@ -6,7 +6,8 @@ installed: ``survey`` tells which of the selected distributions are there, ``che
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+import os
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -105,9 +106,27 @@ def top_names(listings: Sequence[Listing], layout: Layout) -> dict[str, list[str
     return names
 
 
+def names_now(root: str, layout: Layout) -> dict[str, list[str]]:
+    """Return the same as ``top_names``, from a look at those directories now; a link is not followed."""
+    names: dict[str, list[str]] = {}
+    for site in sites(layout):
+        try:
+            handle = os.open(f"{root}/{site}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            names[site] = []
+            continue
+        try:
+            names[site] = os.listdir(handle)
+        except OSError:
+            names[site] = []
+        finally:
+            os.close(handle)
+    return names
+
+
 def check(
     environment: Environment,
-    listings: Sequence[Listing],
+    listings: Iterable[Listing],
     suspects: Suspects | None,
     surveyed: Survey,
     expected: Expected,
@@ -116,14 +135,15 @@ def check(
     deep: bool = True,
     known: Mapping[str, frozenset[str]] | None = None,
     modes: bool = True,
+    sha256: bool = False,
     tell: Callable[[int], None] | None = None,
     cache: Path | None = None,
 ) -> Report:
     """Prove every file of the walk ``listings``; ``suspects`` limits what is read, ``None`` reads everything.
 
     ``deep`` compares the code of every ``.pyc``. ``known`` holds the names that the index had for each
-    directory. ``modes`` is False on a filesystem that keeps none. ``cache`` is envid's cache directory, where
-    good bytecode is remembered.
+    directory. ``modes`` is False on a filesystem that keeps none. ``sha256`` tells of which kind the digests in
+    ``listings`` are. ``cache`` is envid's cache directory, where good bytecode is remembered.
     """
     layout = expected.layout
     root = str(environment.root)
@@ -132,15 +152,41 @@ def check(
 
     def records(found: Sorted) -> None:
         paths.update(path for path, _, _ in found.others)
-        _records(report, surveyed, expected, suspects, paths)
+        if suspects is not None:
+            _records(report, surveyed, expected, suspects, paths)
 
+    if suspects is None:
+        # All of them, and first: listings may be on their way from processes that need no help as yet.
+        _records(report, surveyed, expected, None, ())
     found = examine(
-        root, listings, suspects, expected, pythons=python_paths(environment), modes=modes, tell=tell,
+        root, listings, suspects, expected, pythons=python_paths(environment), modes=modes, sha256=sha256, tell=tell,
         meanwhile=records,
     )  # fmt: skip
     report.files, report.size = found.files, found.size
-    owned = {owner.name for owner in expected.owners}
-    claimed = _claimed(surveyed, owned, expected)
+    claimed = _claimed(surveyed, {owner.name for owner in expected.owners}, expected)
+    compiled, remaining = _told_apart(report, found, surveyed, expected, claimed, paths, known)
+    if suspects is not None:
+        remaining = [other for other in remaining if other[2]]
+    _claims(report, root, claimed, paths)
+    findings = check_compiled(
+        root, compiled, interpreter=interpreter, python=environment.base_executable, deep=deep, cache=cache
+    )
+    report.findings += findings
+    report.unproven.update(finding.path for finding in findings if finding.path)
+    found.others = remaining
+    if remaining:
+        strangers(found, site=sites(layout), scripts=layout.scripts, top_level=_top_level(expected))
+    # Last: `strangers` adds to what `examine` found.
+    report.findings += found.findings
+    report.unproven |= found.unproven
+    return report
+
+
+def _told_apart(
+    report: Report, found: Sorted, surveyed: Survey, expected: Expected,
+    claimed: Mapping[str, tuple[str, RecordRow]], paths: set[str], known: Mapping[str, frozenset[str]] | None,
+) -> tuple[list[Cached], list[tuple[str, int, bool]]]:  # fmt: skip
+    """Return, of the files that no wheel brought, the compiled ones that are suspicious, and those of nobody."""
     compiled: list[Cached] = []
     infos = {place.info for _, place in surveyed.matched.values()} | {place.info for place in surveyed.others}
     remaining = []
@@ -155,21 +201,8 @@ def check(
             if suspicious:
                 compiled.append(_cached(path, paths, expected, claimed, known))
             continue
-        if suspicious or suspects is None:
-            remaining.append((path, mode, suspicious))
-    _claims(report, root, claimed, paths)
-    findings = check_compiled(
-        root, compiled, interpreter=interpreter, python=environment.base_executable, deep=deep, cache=cache
-    )
-    report.findings += findings
-    report.unproven.update(finding.path for finding in findings if finding.path)
-    found.others = remaining
-    if remaining:
-        strangers(found, site=sites(layout), scripts=layout.scripts, top_level=_top_level(expected))
-    # Last: `strangers` adds to what `examine` found.
-    report.findings += found.findings
-    report.unproven |= found.unproven
-    return report
+        remaining.append((path, mode, suspicious))
+    return compiled, remaining
 
 
 def _top_level(expected: Expected) -> set[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Final
 
 from envid.installed import hashing
-from envid.installed.expected import Expected, Owner
+from envid.installed.expected import UNKNOWN_SIZE, Expected, Owner
 from envid.installed.hashing import Job
 from envid.installed.launcher import launcher_ok, script_ok
 from envid.installed.listing import Listing
+from envid.installed.reading import DIGEST, UNREAD
 from envid.installed.strays import INTERPRETER, VENV_SCRIPTS, explain
 from envid.installed.walk import FIELDS
 from envid.values.finding import Finding
@@ -19,7 +20,11 @@ from envid.values.finding import Finding
 MAX_SCRIPT: Final = 4 * 1024 * 1024
 """Launchers are a few hundred bytes; a script of a wheel beyond this is not read."""
 
+_TYPE: Final = 0o170000
 _UNSAFE: Final = stat.S_ISUID | stat.S_ISGID | stat.S_IWOTH
+_PLAIN, _EXECUTABLE, _EITHER, _ODD = range(4)
+"""What the mode of a row must be: without the bit that makes a file executable, with it, either; or ask further."""
+_UNREAD: Final = UNREAD.hex()
 _HEAL: Final = "run `envid sync`, which installs it again from the verified wheel"
 
 Suspects = Mapping[str, "set[str] | None"]
@@ -40,7 +45,10 @@ class Sorted:
         """1 for each row of ``Expected`` that has a file."""
         self.generated: set[str] = set()
         """Launchers that are there."""
+        self.unequal: list[tuple[str, int]] = []
+        """Path and row of files whose digest is not that of the row."""
         self.jobs: list[Job] = []
+        """Files that are still to be read."""
         self.places: list[tuple[str, int]] = []
         """Path and row of each job."""
         self.scripts: list[tuple[str, int]] = []
@@ -51,12 +59,13 @@ class Sorted:
 
 def examine(
     root: str,
-    listings: Sequence[Listing],
+    listings: Iterable[Listing],
     suspects: Suspects | None,
     expected: Expected,
     *,
     pythons: Sequence[str],
     modes: bool = True,
+    sha256: bool = False,
     tell: Callable[[int], None] | None = None,
     meanwhile: Callable[[Sorted], None],
 ) -> Sorted:
@@ -64,12 +73,14 @@ def examine(
 
     ``suspects`` limits what is read; ``None`` reads everything. ``pythons`` are the spellings of the
     environment's interpreter that a script may name. ``modes`` is False on filesystems that keep none.
+    ``sha256`` tells of which kind the digests in ``listings`` are, if they have any.
     ``meanwhile`` is called with the files sorted, while others are read.
     ``others`` of the answer is left for the caller to judge.
     """
     found = Sorted(len(expected.digests))
+    sorter = _Sorter(root, suspects, expected, found, modes, sha256)
     for listing in listings:
-        _sort(root, listing, suspects, expected, found, modes)
+        sorter.sort(listing)
     answers = hashing.compare(found.jobs, tell=tell, meanwhile=lambda: meanwhile(found))
     _judge(root, expected, found, answers)
     _scripts(root, expected, found, pythons)
@@ -77,48 +88,106 @@ def examine(
     return found
 
 
-def _sort(
-    root: str, listing: Listing, suspects: Suspects | None, expected: Expected, found: Sorted, modes: bool
-) -> None:
-    changed: Container[str] | None = None if suspects is None else suspects.get(listing.path, ())
-    if listing.whole:
-        _directory(listing, found, modes)
-    if not listing.names:
-        return
-    prefix = f"{listing.path}/" if listing.path else ""
-    numbers = listing.numbers()
-    modes_, sizes = numbers[0::FIELDS], numbers[1::FIELDS]
-    rows, shared, launchers = expected.rows, expected.shared, expected.launchers
-    for index, name in enumerate(listing.files()):
-        mode = modes_[index]
-        if mode == 0:
-            continue
-        path = prefix + name
-        found.files += 1
-        found.size += sizes[index]
-        suspicious = changed is None or name in changed
-        row = rows.get(path)
+class _Sorter:
+    """Sorts the names of one directory after the other; all that is as it should be, with as little work as can be."""
+
+    def __init__(
+        self, root: str, suspects: Suspects | None, expected: Expected, found: Sorted, modes: bool, sha256: bool
+    ) -> None:
+        self.root = root
+        self.suspects = suspects
+        self.expected = expected
+        self.found = found
+        self.modes = modes
+        self.sha256 = sha256
+        self.kinds = _kinds(expected)
+        strict = _TYPE | _UNSAFE | stat.S_IXUSR if modes else _TYPE
+        self.masks = (strict, strict, strict & ~stat.S_IXUSR)
+        """Bits of the mode that count, by kind."""
+        self.right = (stat.S_IFREG, (stat.S_IFREG | stat.S_IXUSR) & strict, stat.S_IFREG)
+        """What they must be."""
+
+    def sort(self, listing: Listing) -> None:
+        """Note what is there, what is wrong with it, and what is to be read."""
+        found, suspects = self.found, self.suspects
+        changed: Container[str] | None = None if suspects is None else suspects.get(listing.path, ())
+        if listing.whole:
+            _directory(listing, found, self.modes)
+        if not listing.names:
+            return
+        prefix = f"{listing.path}/" if listing.path else ""
+        numbers = listing.numbers()
+        modes, sizes = numbers[0::FIELDS], numbers[1::FIELDS]
+        found.files += len(modes) - modes.count(0)
+        found.size += sum(sizes)
+        digests = listing.digests.hex()
+        wanted, lengths, seen = self.expected.digests, self.expected.sizes, found.seen
+        kinds, masks, right = self.kinds, self.masks, self.right
+        for index, (name, row) in enumerate(self._rows(prefix, listing.files())):
+            mode = modes[index]
+            if row is None or (kind := kinds[row]) == _ODD or mode & masks[kind] != right[kind]:
+                if mode != 0:
+                    self._one(prefix + name, row, mode, listing, index, changed is None or name in changed)
+                continue
+            seen[row] = 1
+            if changed is not None and name not in changed:
+                continue
+            if digests and digests[64 * index : 64 * index + 64] == wanted[row] and sizes[index] == lengths[row]:
+                continue
+            self._read(prefix + name, row, sizes[index], digests[64 * index : 64 * index + 64])
+
+    def _rows(self, prefix: str, names: list[str]) -> Iterable[tuple[str, int | None]]:
+        return zip(names, map(self.expected.rows.get, [prefix + name for name in names]), strict=True)
+
+    def _one(self, path: str, row: int | None, mode: int, listing: Listing, index: int, suspicious: bool) -> None:
+        """Sort one file that is not wholly ordinary."""
+        found, expected = self.found, self.expected
         if row is None:
-            if path in launchers:
+            owners = expected.launchers.get(path)
+            if owners is not None:
                 found.generated.add(path)
-                owners = launchers[path]
-                if suspicious and _sound(path, mode, True, found, modes, lambda owners=owners: owners[-1][0]):  # type: ignore[misc]
+                if suspicious and _sound(path, mode, True, found, self.modes, lambda: owners[-1][0]):
                     found.launchers.append(path)
             elif listing.whole:
                 found.others.append((path, mode, suspicious))
-            continue
+            return
         found.seen[row] = 1
-        if not suspicious and path not in shared:
-            continue
+        if not suspicious and path not in expected.shared:
+            return
         wanted = None if row in expected.any_mode else row in expected.executable
-        if not _sound(path, mode, wanted, found, modes, lambda row=row: expected.owner(row).name):  # type: ignore[misc]
-            continue
+        if not _sound(path, mode, wanted, found, self.modes, lambda: expected.owner(row).name):
+            return
         if row in expected.tails:
             found.scripts.append((path, row))
         else:
-            by_sha256 = row in expected.by_sha256
-            found.jobs.append(Job(f"{root}/{path}", expected.sizes[row], expected.digests[row], by_sha256))
-            found.places.append((path, row))
+            digest = listing.digests[DIGEST * index : DIGEST * index + DIGEST].hex()
+            self._read(path, row, listing.numbers()[FIELDS * index + 1], digest)
+
+    def _read(self, path: str, row: int, size: int, digest: str) -> None:
+        """Hold the file to its row by the digest that is known of it, or have it read."""
+        found, expected = self.found, self.expected
+        by_sha256 = row in expected.by_sha256
+        known = digest not in ("", _UNREAD) and by_sha256 == self.sha256
+        if known and path not in expected.shared:
+            if digest != expected.digests[row] or expected.sizes[row] not in (UNKNOWN_SIZE, size):
+                found.unequal.append((path, row))
+            return
+        found.jobs.append(Job(f"{self.root}/{path}", expected.sizes[row], expected.digests[row], by_sha256))
+        found.places.append((path, row))
+
+
+def _kinds(expected: Expected) -> bytearray:
+    """Return of each row what its mode must be, and ``_ODD`` for those that need more than a look at it."""
+    kinds = bytearray(len(expected.digests))
+    for row in expected.executable:
+        kinds[row] = _EXECUTABLE
+    for row in expected.any_mode:
+        kinds[row] = _EITHER
+    for row in expected.tails:
+        kinds[row] = _ODD
+    for path in expected.shared:
+        kinds[expected.rows[path]] = _ODD
+    return kinds
 
 
 def _directory(listing: Listing, found: Sorted, modes: bool) -> None:
@@ -181,6 +250,9 @@ def _judge(root: str, expected: Expected, found: Sorted, answers: bytes) -> None
         else:
             found.unproven.add(path)
             found.findings.append(_tampered(root, path, expected.owner(row), answers[index]))
+    for path, row in found.unequal:
+        found.unproven.add(path)
+        found.findings.append(_tampered(root, path, expected.owner(row), hashing.DIFFERS))
 
 
 def _unequal(answers: bytes, places: Sequence[tuple[str, int]], expected: Expected) -> list[int]:

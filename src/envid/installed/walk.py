@@ -7,6 +7,7 @@ Imported before any answer is known to hold: no dataclass, no typing.
 
 import os
 from array import array
+from collections.abc import Callable
 from struct import Struct
 
 FIELDS = 5
@@ -28,17 +29,24 @@ def walk(root: str, tops: list[str], singles: list[str], *, parallel: bool = Tru
     parts: list[bytes] = []
     below: list[str] = []
     for top in tops:
-        parts.append(_directory(root, top, below))
-    if parallel and len(below) >= _WORTH_FORKING and _processors() > 1:
-        # Every second one: the filesystem's order is that of a hash, so both halves weigh about the same.
-        parts.extend(_forked(root, below[0::2], below[1::2]))
+        parts.append(directory(root, top, below, status_of))
+    mine, other = halves(below)
+    if parallel and len(below) >= _WORTH_FORKING and processors() > 1 and hasattr(os, "fork"):
+        parts.extend(_forked(root, mine, other))
     else:
-        parts.append(_trees(root, below))
+        parts.append(_trees(root, mine + other))
     parts.extend(_singles(root, singles))
     return b"".join(parts)
 
 
-def _processors() -> int:
+def halves(below: list[str]) -> tuple[list[str], list[str]]:
+    """Return the directories below the tops in two halves; a walk has the first half, then the second."""
+    # Every second one: the filesystem's order is that of a hash, so both weigh about the same.
+    return below[0::2], below[1::2]
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -72,12 +80,24 @@ def _trees(root: str, tops: list[str]) -> bytes:
     parts = []
     stack = tops[::-1]
     while stack:
-        parts.append(_directory(root, stack.pop(), stack))
+        parts.append(directory(root, stack.pop(), stack, status_of))
     return b"".join(parts)
 
 
-def _directory(root: str, path: str, below: list[str]) -> bytes:
-    """Return the packed listing of one directory, adding its subdirectories to ``below``."""
+Look = Callable[[os.DirEntry[str], int], os.stat_result]
+
+
+def status_of(entry: os.DirEntry[str], handle: int) -> os.stat_result:
+    """Return the metadata of one entry of the open directory ``handle``; raise OSError."""
+    return os.stat(entry.name, dir_fd=handle, follow_symlinks=False)
+
+
+def directory(root: str, path: str, below: list[str], look: Look) -> bytes:
+    """Return the packed listing of one directory, adding its subdirectories to ``below``.
+
+    ``look`` is called once for each name that the listing then has, in that order (``status_of``, or what also
+    reads the file), and raises FileNotFoundError for one that is gone.
+    """
     names: list[str] = []
     numbers: list[int] = []
     full = f"{root}/{path}" if path else root
@@ -93,7 +113,7 @@ def _directory(root: str, path: str, below: list[str]) -> bytes:
                     below.append(f"{path}/{entry.name}" if path else entry.name)
                     continue
                 try:
-                    status = os.stat(entry.name, dir_fd=handle, follow_symlinks=False)
+                    status = look(entry, handle)
                 except FileNotFoundError:
                     # An interpreter renames its new .pyc into place while we read.
                     continue
@@ -138,3 +158,9 @@ def pack(path: str, mode: int, names: bytes, stats: bytes, *, whole: bool) -> by
     """Return the bytes of one directory."""
     encoded = os.fsencode(path)
     return b"".join((HEAD.pack(mode, len(encoded), len(names), len(stats), whole), encoded, names, stats))
+
+
+def names_in(packed: bytes) -> int:
+    """Return the number of names in the bytes of one directory."""
+    stats: int = HEAD.unpack_from(packed)[3]
+    return stats // (8 * FIELDS)
