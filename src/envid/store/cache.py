@@ -12,7 +12,7 @@ from typing import Final
 
 from envid.atomic import publish, rename, touch
 from envid.errors import WriteFailed
-from envid.gate import Absent, Fresh, ReadPass, Stale, WritePass, confirm, decide
+from envid.gate import Absent, Fresh, ReadPass, WritePass, confirm, decide
 from envid.slot import Slot
 from envid.store import entry
 from envid.store.entry import Damage, Entry
@@ -158,26 +158,28 @@ def _put(place: Place, slot: Slot, payload: bytes, squeeze: bool) -> Stored | Di
     return written or Bypass(reason="unwritable", message=f"{path} is taken by something that is no entry")
 
 
+def keep(place: Place, slot: Slot, payload: bytes, *, squeeze: bool = True) -> Stored | Diverged | Bypass:
+    """Write ``payload`` as ``put`` does, into a slot that cannot move: it names all that the payload was made of."""
+    decision = decide(None, slot)
+    assert isinstance(decision, Absent)
+    leave = confirm(decision.work, slot)
+    assert isinstance(leave, WritePass)
+    return put(place, leave, payload, squeeze=squeeze)
+
+
 def make(place: Place, slot: Slot, work: Callable[[], bytes], *, squeeze: bool = True) -> bytes:
     """Return what belongs into ``slot``: read, or made by ``work`` and kept. For slots that cannot move meanwhile."""
-    found = find(place, slot)
-    decision = decide(found.document if isinstance(found, Candidate) else None, slot)
-    if isinstance(decision, Fresh) and isinstance(found, Candidate):
-        payload = found.payload(decision.read)
-        if isinstance(payload, bytes):
-            return payload
-        decision = decide(None, slot)
+    there = get(place, slot)
+    if isinstance(there, bytes):
+        return there
     made = work()
-    assert isinstance(decision, (Stale, Absent))
-    leave = confirm(decision.work, slot)
-    if isinstance(leave, WritePass):
-        put(place, leave, made, squeeze=squeeze)
+    keep(place, slot, made, squeeze=squeeze)
     return made
 
 
-def read_file(path: str, place: Place, *, limit: int = MAX_IN_MEMORY) -> bytes | Miss:
-    """Return the bytes of a file of the store, or why they are not to be had. Never raises."""
-    opened = open_file(path, place)
+def read_file(path: str, place: Place, *, limit: int = MAX_IN_MEMORY, renew: bool = True) -> bytes | Miss:
+    """Return the bytes of a file of the store, or why they are not to be had; ``renew`` as below. Never raises."""
+    opened = open_file(path, place, renew=renew)
     if isinstance(opened, Miss):
         return opened
     handle, found = opened
@@ -194,10 +196,11 @@ def read_file(path: str, place: Place, *, limit: int = MAX_IN_MEMORY) -> bytes |
         os.close(handle)
 
 
-def open_file(path: str, place: Place) -> tuple[int, os.stat_result] | Miss:
+def open_file(path: str, place: Place, *, renew: bool = True) -> tuple[int, os.stat_result] | Miss:
     """Return a descriptor, for the caller to close, and the status of a file of the store, which is in use now.
 
-    Never raises; a Miss where there is no regular file that only those could have written whom the policy trusts.
+    Without ``renew`` it is looked at only: its time stays. Never raises; a Miss where there is no regular file that
+    only those could have written whom the policy trusts.
     """
     if place.trouble is not None and place.trouble.reason == "untrusted":
         return Miss(reason="foreign")
@@ -216,7 +219,8 @@ def open_file(path: str, place: Place) -> tuple[int, os.stat_result] | Miss:
     if not stat.S_ISREG(found.st_mode) or not is_trusted(found, place.policy):
         os.close(handle)
         return Miss(reason="foreign")
-    touch(handle, found.st_mtime)
+    if renew:
+        touch(handle, found.st_mtime)
     return handle, found
 
 

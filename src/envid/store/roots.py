@@ -1,15 +1,32 @@
 """Roots: what each project uses of the store, so that the collection leaves it there.
 
-``roots-v1/<64 hex of the project's path>``. Its time is that of the last use, renewed once a day. A root whose
-project is gone, or was not used for the policy's ``max-age``, protects nothing.
+``roots-v1/<64 hex of the project's path>``: text, a fact a line, last the BLAKE3 of all before. Its time is that of
+the last use, renewed once a day. A root whose project is gone, or was not used for the policy's ``max-age``,
+protects nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
 
-from envid.store.place import Place
+from envid.atomic import touch, write
+from envid.errors import StoreError
+from envid.store.cache import Miss, read_file
+from envid.store.place import ENTRIES, ROOTS, Place, lacks_space, make_below
+from envid.values.digest import derive_hex
 from envid.values.frozen import dataclass
+
+CONTEXT: Final = "envid-root/1"
+MAX_KEYS: Final = 10_000
+"""Of a project that uses more, the oldest are forgotten."""
+MAX_BYTES: Final = 64 * 1024 * 1024
+_MAGIC: Final = "envid-root 1"
+_KEY: Final = r"envid1-([a-z0-9][a-z0-9_-]{0,31})-([0-9a-f]{64})"
+_GROUP: Final = r"[^\s]{1,200}"
+_SHA256: Final = r"[0-9a-f]{64}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,22 +35,117 @@ class Root:
 
     project: str
     """Absolute path of its directory."""
-    keys: frozenset[str]
-    """Keys of slots; what their manifests name is protected with them."""
-    wheels: frozenset[str]
-    """sha256 of the artifacts of its locks."""
+    keys: tuple[str, ...]
+    """Keys of slots, in the order of their first use; what their manifests name is protected with them."""
+    wheels: Mapping[str, frozenset[str]]
+    """Group, such as lock and target, to the sha256 of the artifacts it uses."""
+    used_ns: int = 0
+    """When it was used last, nanoseconds since the epoch."""
 
 
 def remember(
-    place: Place, project: str, *, keys: Iterable[str] = (), wheels: Iterable[str] = (), replace: bool = False
+    place: Place, project: str, *, keys: Iterable[str] = (), wheels: Mapping[str, Iterable[str]] | None = None
 ) -> bool:
     """Add to what ``project`` (absolute path) uses; return whether something was written. Never raises.
 
-    ``replace``: the wheels given are all that it uses from now on; its keys stay.
+    ``keys`` come on top of those it used before. ``wheels``: group (no white space) to the sha256 of all artifacts that
+    the group uses from now on. Written to be on disk when this returns, and only when it says something new.
     """
-    raise NotImplementedError
+    path = root_path(place, project)
+    if place.trouble is not None:
+        return False
+    before = read_root(place, os.path.basename(path)) or Root(project=project, keys=(), wheels={})
+    new = [key for key in dict.fromkeys(keys) if key not in set(before.keys)]
+    groups = {**before.wheels, **{group: frozenset(used) for group, used in (wheels or {}).items()}}
+    if not new and groups == before.wheels:
+        if before.used_ns:
+            touch(path, before.used_ns / 1e9)
+        return False
+    # What was collected in the meantime is of no use any more.
+    there = [key for key in before.keys if _is_there(place, key)]
+    data = encode(Root(project=project, keys=tuple([*there, *new][-MAX_KEYS:]), wheels=groups))
+    try:
+        if lacks_space(place, len(data)) is not None:
+            return False
+        make_below(place, place.area(ROOTS))
+        return write(path, data, mode=0o660 if place.policy.shared else 0o600)
+    except (StoreError, OSError):
+        # A store that cannot be written has no collection either.
+        return False
 
 
-def read_roots(place: Place) -> tuple[Root, ...]:
-    """Return every root that can be read, whether or not it still protects anything."""
-    raise NotImplementedError
+def read_roots(place: Place) -> tuple[tuple[Root, ...], tuple[str, ...]]:
+    """Return every root that can be read, whether or not it still protects anything, and the names of the others."""
+    try:
+        names = sorted(os.listdir(place.area(ROOTS)))
+    except OSError:
+        return (), ()
+    found = {name: read_root(place, name) for name in names if re.fullmatch(_SHA256, name)}
+    return tuple(root for root in found.values() if root is not None), tuple(n for n, root in found.items() if not root)
+
+
+def read_root(place: Place, name: str) -> Root | None:
+    """Return the root of that name; None when there is none that can be believed."""
+    path = f"{place.area(ROOTS)}/{name}"
+    data = read_file(path, place, limit=MAX_BYTES, renew=False)
+    if isinstance(data, Miss):
+        return None
+    try:
+        used = os.lstat(path).st_mtime_ns
+    except OSError:
+        return None
+    root = decode(data, used_ns=used)
+    # A sound root under another's name would keep the project's own from being looked for.
+    return root if root is not None and _name(root.project) == name else None
+
+
+def root_path(place: Place, project: str) -> str:
+    """Return where the root of ``project`` is or would be."""
+    return f"{place.area(ROOTS)}/{_name(project)}"
+
+
+def encode(root: Root) -> bytes:
+    """Return the file of ``root``."""
+    lines = [_MAGIC, f"project {os.fsencode(root.project).hex()}"]
+    lines += [f"key {key}" for key in root.keys if re.fullmatch(_KEY, key)]
+    for group, used in sorted(root.wheels.items()):
+        if re.fullmatch(_GROUP, group) and used:
+            lines += [f"wheels {group}", *(f"wheel {sha256}" for sha256 in sorted(used))]
+    body = "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
+    return body + derive_hex(CONTEXT, body).encode() + b"\n"
+
+
+def decode(data: bytes, *, used_ns: int) -> Root | None:
+    """Return what ``encode`` wrote; None for anything else."""
+    body, trailer = data[:-65], data[-65:]
+    if trailer != derive_hex(CONTEXT, body).encode() + b"\n":
+        return None
+    lines = body.decode("utf-8", "surrogateescape").split("\n")
+    if lines[0] != _MAGIC or len(lines) < 3 or not re.fullmatch("project (?:[0-9a-f]{2})+", lines[1]):
+        return None
+    keys: list[str] = []
+    wheels: dict[str, set[str]] = {}
+    group: set[str] | None = None
+    for line in lines[2:-1]:
+        what, _, value = line.partition(" ")
+        if what == "key" and re.fullmatch(_KEY, value):
+            keys.append(value)
+        elif what == "wheels" and re.fullmatch(_GROUP, value):
+            group = wheels.setdefault(value, set())
+        elif what == "wheel" and group is not None and re.fullmatch(_SHA256, value):
+            group.add(value)
+        else:
+            return None
+    return Root(
+        project=os.fsdecode(bytes.fromhex(lines[1].partition(" ")[2])), keys=tuple(keys),
+        wheels={name: frozenset(used) for name, used in wheels.items()}, used_ns=used_ns,
+    )  # fmt: skip
+
+
+def _name(project: str) -> str:
+    return derive_hex(CONTEXT, os.fsencode(project))
+
+
+def _is_there(place: Place, key: str) -> bool:
+    found = re.fullmatch(_KEY, key)
+    return found is not None and os.path.lexists(f"{place.area(ENTRIES)}/{found[1]}/{found[2][:2]}/{found[2]}")

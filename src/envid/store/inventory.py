@@ -1,0 +1,108 @@
+"""What is in the cache directory: every area, and every file in it, told by its name alone.
+
+No link is followed and nothing outside of the areas is looked at: a cache directory may be shared with other
+programs, or be one that somebody named by mistake.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from typing import Final
+
+from envid.store.place import BLOBS, ENTRIES, GUARDS, QUARANTINE, ROOTS, STATS, TEMPORARY, Place
+from envid.values.frozen import dataclass
+
+WHEELS: Final = "wheels-v1"
+CONTENTS: Final = "contents-v1"
+_HEX: Final = r"[0-9a-f]{64}"
+_FILE: Final = r"[^/]{1,255}"
+
+AREAS: Final[dict[str, str]] = {
+    ENTRIES: rf"[a-z0-9][a-z0-9_-]{{0,31}}/[0-9a-f]{{2}}/{_HEX}",
+    BLOBS: rf"[0-9a-f]{{2}}/{_HEX}",
+    WHEELS: rf"[0-9a-f]{{2}}/{_HEX}/{_FILE}",
+    CONTENTS: rf"[0-9a-f]{{2}}/{_HEX}(?:\.damaged)?",
+    "answers-v1": _HEX,
+    "identities-v1": rf"[0-9a-f]{{2}}/{_HEX}\.(?:last|before)\.json",
+    "stat-v1": r"[0-9a-f]{32}\.index",
+    "interpreters-v1": _HEX,
+    "bytecode-v1": _FILE,
+    ROOTS: _HEX,
+    STATS: r"(?:log|total|since)(?:\.[0-9a-f]{16})?",
+    GUARDS: r".+",
+    QUARANTINE: r".+",
+    TEMPORARY: r".+",
+}
+"""Each area with the names that envid gives files in it, relative to the area."""
+
+MAX_DEPTH: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thing:
+    """One name in an area that is no directory."""
+
+    area: str
+    name: str
+    """POSIX, relative to the area."""
+    size: int
+    """Bytes."""
+    time_ns: int
+    """When it was made or last used, nanoseconds since the epoch; whatever clock said so."""
+    kind: str
+    """``kept``: a file of envid's; ``part``: one that is being written, or was left so; ``foreign``: anything else."""
+
+    @property
+    def path(self) -> str:
+        """Relative to the cache directory."""
+        return f"{self.area}/{self.name}"
+
+    @property
+    def digest(self) -> str:
+        """The digest in its name; of an artifact, its sha256; empty where there is none."""
+        found = re.search(rf"(?:^|/)({_HEX})(?=/|$|\.)", self.name)
+        return found[1] if found else ""
+
+
+def take(place: Place, areas: tuple[str, ...] = tuple(AREAS)) -> Iterator[Thing]:
+    """Go through the things in ``areas``; what goes away or cannot be read meanwhile is passed over."""
+    for area in areas:
+        known = re.compile(AREAS[area])
+        for name, found in _files(place.area(area), "", 0):
+            yield Thing(
+                area=area, name=name, size=found.st_size, time_ns=found.st_mtime_ns, kind=_kind(area, name, found, known)
+            )  # fmt: skip
+
+
+def _kind(area: str, name: str, found: os.stat_result, known: re.Pattern[str]) -> str:
+    if area in (TEMPORARY, QUARANTINE):
+        # Whatever it is, it is there to be removed.
+        return "part"
+    if not stat.S_ISREG(found.st_mode):
+        return "foreign"
+    last = name.rpartition("/")[2]
+    if last.startswith(".") and last.endswith(".part"):
+        return "part"
+    return "kept" if known.fullmatch(name) else "foreign"
+
+
+def _files(directory: str, inside: str, depth: int) -> Iterator[tuple[str, os.stat_result]]:
+    try:
+        if depth == 0 and os.path.islink(directory):
+            return
+        with os.scandir(directory) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        name = f"{inside}{entry.name}"
+        try:
+            if entry.is_dir(follow_symlinks=False) and depth < MAX_DEPTH:
+                yield from _files(entry.path, f"{name}/", depth + 1)
+            else:
+                yield name, entry.stat(follow_symlinks=False)
+        except OSError:
+            continue
