@@ -21,7 +21,7 @@ from envid.atomic import remove_file, remove_tree, rename
 from envid.errors import EnvironmentNotFound, IdentityMoved, SealBroken, UnsafePath, UsageError, WriteFailed
 from envid.gate import Absent, Fresh, Moved, Stale, confirm, decide
 from envid.identity import Change
-from envid.slot import of_identity
+from envid.slot import Slot, of_identity
 from envid.store import seal as seals
 from envid.values.digest import JSONValue
 from envid.values.finding import Finding
@@ -198,23 +198,15 @@ def _judge(ws: Workspace, tree: str, found: Identified, key: str, matched: str |
         if matched:
             return Verdict(tree=tree, code="restore.torn", message="the cache restored nothing here")
         return Verdict(tree=tree, code="restore.miss", message="the cache had nothing for this key")
-    if matched and matched != key:
-        return Verdict(tree=tree, code="restore.key", message="the cache gave what was saved under another key")
     if os.path.islink(tree) or not os.path.isdir(tree):
         return Verdict(tree=tree, code="restore.torn", message="this is no directory")
     try:
         there = seals.read(tree)
     except SealBroken as error:
         return Verdict(tree=tree, code="restore.unsealed", message=error.message)
-    if there is None:
-        return Verdict(tree=tree, code="restore.unsealed", message="there is no seal in it")
-    decision = decide(there.document, of_identity(found.identity))
-    if isinstance(decision, Stale):
-        message = f"it was sealed under another identity: {_told(decision.changes)}"
-        return Verdict(tree=tree, code="restore.identity", message=message)
-    if there.key != key or there.place != _place(ws, tree) or not isinstance(decision, Fresh):
-        message = f"it was sealed as {ascii(there.place)[1:-1]} under {ascii(there.key)[1:-1]}"
-        return Verdict(tree=tree, code="restore.identity", message=message)
+    code, message = judge(there, of_identity(found.identity), key, _place(ws, tree), matched)
+    if code or there is None:
+        return Verdict(tree=tree, code=code, message=message)
     try:
         now = seals.measured(tree)
     except UnsafePath as error:
@@ -224,6 +216,24 @@ def _judge(ws: Workspace, tree: str, found: Identified, key: str, matched: str |
         message = f"it is not what was sealed: {was}, there are {now.entries} and {now.size}"
         return Verdict(tree=tree, code="restore.torn", message=message)
     return Verdict(tree=tree)
+
+
+def judge(there: seals.Seal | None, slot: Slot, key: str, place: str, matched: str | None) -> tuple[str, str]:
+    """Return the code of the finding and why a tree with the seal ``there`` is refused; two empty texts if it is not.
+
+    ``slot`` and ``key`` are of the current identity, ``place`` is where the tree stands. Keys are compared byte for
+    byte: GitHub matches prefixes, without regard to case, even of what it calls the exact key. Pure.
+    """
+    if matched and matched != key:
+        return "restore.key", "the cache gave what was saved under another key"
+    if there is None:
+        return "restore.unsealed", "there is no seal in it"
+    decision = decide(there.document, slot)
+    if isinstance(decision, Stale):
+        return "restore.identity", f"it was sealed under another identity: {_told(decision.changes)}"
+    if not isinstance(decision, Fresh) or there.key != key or there.place != place:
+        return "restore.identity", f"it was sealed as {ascii(there.place)[1:-1]} under {ascii(there.key)[1:-1]}"
+    return "", ""
 
 
 def _told(changes: tuple[Change, ...]) -> str:
