@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from envid.errors import StoreError, WriteFailed
-from envid.store.contents import CONTEXT, as_contents, decode, encode, load, load_rows, save
+from envid.errors import StoreError
+from envid.slot import narrow
+from envid.store.cache import Bypass, Diverged, Stored, keep
+from envid.store.contents import EPOCH, as_contents, decode, encode, load, load_rows, rows_of, save, slot_of
+from envid.store.place import open_place
 from envid.values.artifact import NormalizedName, Sha256
 from envid.values.contents import ContentEntry, EntryPoint, WheelContents
-from envid.values.digest import derive_hex
 
 SHA = Sha256("ab" * 32)
 
@@ -92,39 +95,45 @@ def test_saving_twice_changes_nothing(tmp_path: Path) -> None:
 
 
 def stored(cache: Path) -> Path:
-    return cache / "contents-v1" / SHA[:2] / SHA
+    return Path(open_place(cache).entry_path(slot_of(SHA)))
 
 
-@settings(max_examples=60)
-@given(st.data())
-def test_every_damage_is_a_miss(data: st.DataObject) -> None:
-    """Any byte changed, cut or added makes the file worth nothing, never something else."""
-    whole = encode(EXAMPLE)
-    at = data.draw(st.integers(0, len(whole) - 1))
-    bit = 1 << data.draw(st.integers(0, 7))
-    flipped = whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :]
-    for damaged in (flipped, whole[:at], whole + b"x", whole + whole, b""):
-        with pytest.raises(ValueError):
-            decode(damaged, SHA)
+@given(digests.map(Sha256))
+def test_the_slot_is_that_of_the_wheel_and_the_epoch(sha256: Sha256) -> None:
+    """The document that is written out here is the one that a narrow slot of wheel and epoch has."""
+    assert slot_of(sha256) == narrow("contents", {"wheel": sha256, "epoch": EPOCH})
+
+
+def test_a_store_that_is_open_and_its_directory_are_one(tmp_path: Path) -> None:
+    """What is saved through an open store is loaded from the directory, and what nobody keeps has the same columns."""
+    assert save(open_place(tmp_path), EXAMPLE) == Stored(new=True)
+    assert load_rows(tmp_path, SHA) == load_rows(open_place(tmp_path), SHA) == rows_of(EXAMPLE)
 
 
 def test_damaged_file_is_set_aside(tmp_path: Path) -> None:
-    """A damaged file is a miss, is kept for inspection under another name, and can be saved anew."""
+    """A damaged file is a miss, is kept for inspection in the quarantine, and can be saved anew."""
     save(tmp_path, EXAMPLE)
     path = stored(tmp_path)
-    path.write_bytes(path.read_bytes()[:-1])
+    damage(path, path.read_bytes()[:-1])
     assert load(tmp_path, SHA) is None
     assert not path.exists()
-    assert path.with_name(SHA + ".damaged").exists()
-    save(tmp_path, EXAMPLE)
+    assert [one.name.split(".")[0] for one in (tmp_path / "quarantine-v1").iterdir()] == [path.name]
+    assert save(tmp_path, EXAMPLE) == Stored(new=True)
     assert load(tmp_path, SHA) == EXAMPLE
+
+
+def damage(path: Path, data: bytes) -> None:
+    path.chmod(0o600)
+    path.write_bytes(data)
 
 
 def test_file_under_another_name_is_a_miss(tmp_path: Path) -> None:
     """The contents of one wheel, put in place of another's, are not believed."""
     save(tmp_path, EXAMPLE)
-    other = Sha256(SHA[:2] + "0" * 62)
-    os.replace(stored(tmp_path), stored(tmp_path).with_name(other))
+    other = Sha256("0" * 64)
+    path = Path(open_place(tmp_path).entry_path(slot_of(other)))
+    path.parent.mkdir(parents=True)
+    os.replace(stored(tmp_path), path)
     assert load(tmp_path, other) is None
 
 
@@ -134,32 +143,53 @@ def test_file_under_another_name_is_a_miss(tmp_path: Path) -> None:
      ("envid-contents 1", "envid-contents 2"), ("sizes 3", "sizes x"), ("notes 1", "notes 0"), ("name demo\n", "")],
 )  # fmt: skip
 def test_columns_that_do_not_fit_are_a_miss(old: str, new: str) -> None:
-    """A file with a right trailer and wrong insides, as another version might write, is refused too."""
-    body = encode(EXAMPLE)[:-65].replace(old.encode(), new.encode())
+    """A sound entry with wrong insides, as another version might write, is a miss, and makes way for a right one."""
+    text = encode(EXAMPLE).replace(old.encode(), new.encode())
     with pytest.raises(ValueError):
-        decode(body + derive_hex(CONTEXT, body).encode() + b"\n", SHA)
+        decode(text, SHA)
+    with TemporaryDirectory() as made:
+        keep(open_place(made), slot_of(SHA), text)
+        assert load(Path(made), SHA) is None
+        assert save(Path(made), EXAMPLE) == Stored(new=True)
+        assert load(Path(made), SHA) == EXAMPLE
 
 
-@pytest.mark.parametrize("part", ["", "contents-v1", f"contents-v1/{SHA[:2]}", f"contents-v1/{SHA[:2]}/{SHA}"])
+def test_what_differs_from_what_is_there_is_told(tmp_path: Path) -> None:
+    """Other contents of the same wheel, from an indexer whose epoch was forgotten, do not replace the first."""
+    save(tmp_path, EXAMPLE)
+    assert isinstance(save(tmp_path, replace(EXAMPLE, notes=())), Diverged)
+    assert load(tmp_path, SHA) == EXAMPLE
+
+
+@pytest.mark.parametrize("part", ["", "entries-v1", "blobs-v1"])
 def test_what_everybody_can_write_is_refused(tmp_path: Path, part: str) -> None:
-    """A directory or file that every user can write is StoreError with a hint, on loading and on saving."""
+    """A directory that every user can write is StoreError with a hint, on loading and on saving."""
     cache = tmp_path / "cache"
     save(cache, EXAMPLE)
     (cache / part).chmod(0o777)
     with pytest.raises(StoreError, match="every user") as caught:
         load(cache, SHA)
     assert "chmod" in caught.value.hint
-    if not part.endswith(SHA):
-        with pytest.raises(StoreError):
-            save(cache, EXAMPLE)
+    with pytest.raises(StoreError):
+        save(cache, EXAMPLE)
+
+
+def test_a_file_that_everybody_can_write_is_a_miss(tmp_path: Path) -> None:
+    """An entry that another user could have written is passed over, and left for its owner to see."""
+    save(tmp_path, EXAMPLE)
+    stored(tmp_path).chmod(0o666)
+    assert load(tmp_path, SHA) is None
+    assert isinstance(save(tmp_path, EXAMPLE), Bypass)
+    assert stored(tmp_path).exists()
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can give files away")
-@pytest.mark.parametrize("part", ["contents-v1", f"contents-v1/{SHA[:2]}/{SHA}"])
-def test_what_another_user_owns_is_refused(tmp_path: Path, part: str) -> None:
-    """A directory or file of another user is StoreError with a hint."""
+def test_what_another_user_owns_is_refused(tmp_path: Path) -> None:
+    """An entry of another user is a miss; a directory of another user is StoreError with a hint."""
     save(tmp_path, EXAMPLE)
-    os.chown(tmp_path / part, 12345, 12345)
+    os.chown(stored(tmp_path), 12345, 12345)
+    assert load(tmp_path, SHA) is None
+    os.chown(tmp_path / "entries-v1", 12345, 12345)
     with pytest.raises(StoreError, match="another user"):
         load(tmp_path, SHA)
 
@@ -184,11 +214,11 @@ def test_what_cannot_be_stored_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_cache_that_is_a_file(tmp_path: Path) -> None:
-    """A cache that cannot be written is WriteFailed with a hint; one that is not there is a miss."""
+def test_a_cache_that_cannot_be_one_fails_nothing(tmp_path: Path) -> None:
+    """Below a file, nothing can be made: what is known goes unkept, with a reason, and nothing is found."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(WriteFailed) as caught:
-        save(tmp_path / "file", EXAMPLE)
-    assert caught.value.hint
-    assert load(tmp_path / "file", SHA) is None
+    assert load(tmp_path / "file" / "cache", SHA) is None
+    kept = save(tmp_path / "file" / "cache", EXAMPLE)
+    assert isinstance(kept, Bypass)
+    assert kept.reason == "no-directory"
     assert load(tmp_path / "gone", SHA) is None

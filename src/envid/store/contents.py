@@ -1,34 +1,38 @@
-"""What is known of wheels' contents, one self-verifying file for each wheel.
+"""What is known of wheels' contents: one entry of the store for each wheel, in a slot of its own.
 
-A file is UTF-8 text (docs/contents.md, "The store of contents"): a header of ``KEY VALUE`` lines,
-then columns, last the BLAKE3 of all before. Columns, because building one object for each of 40,000
-files costs more than reading and checking the bytes.
+The payload is UTF-8 text (docs/contents.md, "The store of contents"): a header of ``KEY VALUE`` lines, then
+columns. Columns, because building one object for each of 40,000 files costs more than reading and
+checking the bytes.
 """
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, cast, get_args
 
-from envid import atomic
-from envid.errors import StoreError, WriteFailed
+from envid.errors import StoreError
+from envid.identity import PREFIX
+from envid.slot import NARROW, Slot
+from envid.store.cache import Bypass, Diverged, Miss, Stored, get, keep, set_aside
+from envid.store.place import Place, open_place
 from envid.values.artifact import NormalizedName, Sha256
 from envid.values.contents import ContentEntry, EntryPoint, Scheme, WheelContents
 from envid.values.digest import derive_hex
 
-DIRECTORY: Final = "contents-v1"
-CONTEXT: Final = "envid-contents-file/1"
-"""BLAKE3 ``derive_key`` context of the trailer."""
+LAYER: Final = "contents"
+EPOCH: Final = 1
+"""Part of the slot: another one when the same wheel gives other contents than an earlier envid found."""
 MAX_FILE: Final = 128 * 1024 * 1024
 """Bytes; a wheel of 200,000 files takes about 50 MiB."""
 
+Cache = Path | Place
+"""A cache directory with the policy of nobody in particular, or a store that a command has open."""
+
+_CONTEXT: Final = f"{NARROW} {LAYER}"
 _MAGIC: Final = "envid-contents 1"
-_TRAILER: Final = 64 + 1
 _SCHEMES: Final[tuple[str, ...]] = get_args(Scheme)
 
 
@@ -59,42 +63,53 @@ class ContentRows:
     """The sha256 of every row, 64 hexadecimal digits each, one after the other."""
 
 
-def save(cache: Path, contents: WheelContents) -> None:
-    """Keep ``contents`` below ``cache`` (envid's cache directory); raise StoreError, WriteFailed."""
-    path = _path(cache, contents.sha256)
-    try:
-        atomic.make_directory(path.parent)
-        _check_directories(cache, path.parent)
-        atomic.write(path, encode(contents), durable=False)
-    except WriteFailed as error:
-        raise WriteFailed(error.message, hint="free some space, or set ENVID_CACHE_DIR", path=str(path)) from error
+def slot_of(sha256: Sha256) -> Slot:
+    """Return the slot of the wheel's contents, which depend on its bytes and on nothing else; raise StoreError."""
+    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        raise StoreError(f"{sha256[:80]!r} is not a sha256")
+    # What `slot.narrow` gives for wheel and epoch, written out: a `verify` asks for hundreds.
+    document = f'{{"components":{{"epoch":{EPOCH},"wheel":"{sha256}"}},"layer":"{LAYER}","schema":"{NARROW}"}}'.encode()
+    return Slot(layer=LAYER, key=f"{PREFIX}-{LAYER}-{derive_hex(_CONTEXT, document)}", document=document)
 
 
-def load(cache: Path, sha256: Sha256) -> WheelContents | None:
-    """Return what is known of the wheel, or ``None``; a damaged file is set aside. Raises StoreError."""
+def save(cache: Cache, contents: WheelContents) -> Stored | Diverged | Bypass:
+    """Keep ``contents`` where that is possible; raise StoreError for a store that others can write."""
+    place = _sound(cache)
+    # As it is: it is read by every `verify`, and hexadecimal digits shrink to half at best.
+    return keep(place, slot_of(contents.sha256), encode(contents), squeeze=False)
+
+
+def load(cache: Cache, sha256: Sha256) -> WheelContents | None:
+    """Return what is known of the wheel, or ``None``; a damaged entry is set aside. Raises StoreError."""
     rows = load_rows(cache, sha256)
     return None if rows is None else as_contents(rows)
 
 
-def load_rows(cache: Path, sha256: Sha256) -> ContentRows | None:
+def load_rows(cache: Cache, sha256: Sha256) -> ContentRows | None:
     """Return the same as ``load`` as columns, at a fraction of the time."""
-    path = os.fspath(cache / DIRECTORY) + f"/{sha256[:2]}/{sha256}"
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
-    except OSError:
+    place = _sound(cache)
+    slot = slot_of(sha256)
+    data = get(place, slot, limit=MAX_FILE)
+    if isinstance(data, Miss):
         return None
-    with open(handle, "rb") as stream:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        _check_owner(status, path)
-        data = stream.read(MAX_FILE + 1)
-    _check_directories(cache, Path(path).parent)
     try:
         return decode(data, sha256)
     except ValueError:
-        _set_aside(Path(path))
+        # Sound, and not of this form: left where it is, it would be in the way of one that is.
+        set_aside(place, place.entry_path(slot), "damaged")
         return None
+
+
+def rows_of(contents: WheelContents) -> ContentRows:
+    """Return the columns of ``contents``, for who has no store to load them from; raise StoreError."""
+    return decode(encode(contents), contents.sha256)
+
+
+def _sound(cache: Cache) -> Place:
+    # `verify` takes these entries for the truth: whoever can write them can make it say ok.
+    place = open_place(cache) if isinstance(cache, Path) else cache
+    place.sound()
+    return place
 
 
 def as_contents(rows: ContentRows) -> WheelContents:
@@ -124,7 +139,7 @@ def _entries(rows: ContentRows) -> Iterator[ContentEntry]:
 
 
 def encode(contents: WheelContents) -> bytes:
-    """Return the file for ``contents``, whose entries are sorted by (scheme, path)."""
+    """Return the text of ``contents``, whose entries are sorted by (scheme, path)."""
     entries = contents.entries
     if any((a.scheme, a.path) >= (b.scheme, b.path) for a, b in pairwise(entries)):
         raise StoreError(f"the contents of {contents.name} {contents.version} are not sorted")
@@ -152,19 +167,13 @@ def encode(contents: WheelContents) -> bytes:
     ]
     if sum(line.count("\n") for line in lines):
         raise StoreError(f"the contents of {contents.name} {contents.version} hold a line break")
-    body = "\n".join(lines).encode()
-    return body + derive_hex(CONTEXT, body).encode() + b"\n"
+    return "\n".join(lines).encode()
 
 
 def decode(data: bytes, sha256: Sha256) -> ContentRows:
     """Return the rows in ``data``, which must be those of the wheel ``sha256``; raise ValueError."""
-    if len(data) > MAX_FILE or len(data) < _TRAILER:
-        raise ValueError("not of the size of a contents file")
-    body = data[:-_TRAILER]
-    if data[-_TRAILER:] != derive_hex(CONTEXT, body).encode() + b"\n":
-        raise ValueError("damaged")
-    # Whoever can write a right trailer is trusted with what is inside, but not to be of this version.
-    lines = body.decode("utf-8").split("\n")
+    # Whoever can write a sound entry is trusted with what is inside, but not to be of this version.
+    lines = data.decode("utf-8").split("\n")
     take = iter(lines).__next__
     try:
         if take() != _MAGIC or _value(take(), "wheel") != sha256:
@@ -228,44 +237,3 @@ def _entry_point(line: str) -> EntryPoint:
     kind, value, script = line.split(" ", 2)
     module, _, attribute = value.partition(":")
     return EntryPoint(script=script, module=module, attribute=attribute, gui=kind == "gui")
-
-
-# --- whom to believe ----------------------------------------------------------------------
-
-
-def _path(cache: Path, sha256: Sha256) -> Path:
-    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-        raise StoreError(f"{sha256[:80]!r} is not a sha256")
-    return cache / DIRECTORY / sha256[:2] / sha256
-
-
-def _check_directories(cache: Path, leaf: Path) -> None:
-    for directory in (cache, cache / DIRECTORY, leaf):
-        try:
-            status = os.stat(directory)
-        except OSError:
-            continue
-        _check_owner(status, str(directory))
-
-
-def _check_owner(status: os.stat_result, path: str) -> None:
-    # `verify` takes these files for the truth: whoever can write them can make it say ok.
-    if not hasattr(os, "getuid"):
-        return
-    if status.st_uid not in (os.getuid(), 0):
-        raise StoreError(
-            f"{path} belongs to another user (uid {status.st_uid})", path=path,
-            hint="set ENVID_CACHE_DIR to a directory of your own",
-        )  # fmt: skip
-    if status.st_mode & stat.S_IWOTH and not (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
-        raise StoreError(
-            f"{path} can be written by every user", path=path,
-            hint=f"run `chmod o-w {path}`, or set ENVID_CACHE_DIR to a directory of your own",
-        )  # fmt: skip
-
-
-def _set_aside(path: Path) -> None:
-    try:
-        atomic.rename(path, path.with_name(path.name + ".damaged"))
-    except WriteFailed:
-        return  # a read-only cache: the file is as unusable as before, and passed over each time

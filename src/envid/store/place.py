@@ -160,11 +160,11 @@ def lacks_space(place: Place, size: int) -> Trouble | None:
 
 def is_trusted(found: os.stat_result, policy: Policy) -> bool:
     """Return whether only this user, root, or the group of a shared store could have written a file."""
-    if not hasattr(os, "getuid"):
-        return True
-    if found.st_mode & stat.S_IWOTH:
-        return False
-    if found.st_uid in (os.getuid(), 0):
+    return not found.st_mode & stat.S_IWOTH and _is_owned(found, policy)
+
+
+def _is_owned(found: os.stat_result, policy: Policy) -> bool:
+    if not hasattr(os, "getuid") or found.st_uid in (os.getuid(), 0):
         return True
     return policy.shared and found.st_gid in (os.getgid(), *os.getgroups())
 
@@ -184,7 +184,7 @@ def _judged(path: str, policy: Policy, sticky: int, *, followed: bool = True) ->
             message=f"{path} can be written by every user",
             hint=f"run `chmod o-w {path}`, or {hint}",
         )
-    if not is_trusted(os.stat_result((found.st_mode & ~stat.S_IWOTH, *found[1:])), policy):
+    if not _is_owned(found, policy):
         return Trouble(
             reason="untrusted", message=f"{path} belongs to another user (uid {found.st_uid})", hint=hint
         )  # fmt: skip
