@@ -14,10 +14,10 @@ import time
 from importlib import import_module
 
 import envid
-from faults import kills, refusals
+from faults import bits, kills, power, refusals
 from faults.rows import SHOWN, Claim
 
-CLAIMS = (*kills.CLAIMS, *refusals.CLAIMS)
+CLAIMS = (*bits.CLAIMS, *kills.CLAIMS, *refusals.CLAIMS, *power.CLAIMS)
 PARTS = tuple(dict.fromkeys(claim.part for claim in CLAIMS))
 
 
@@ -34,7 +34,9 @@ def main() -> int:
     failed = 0
     with tempfile.TemporaryDirectory(dir=options.directory, prefix="envid-faults-") as directory:
         if not options.json:
-            print(f"kernel {platform.release()}, {_filesystem(directory)}, Python {platform.python_version()}, ", end="")
+            print(
+                f"kernel {platform.release()}, {_filesystem(directory)}, Python {platform.python_version()}, ", end=""
+            )
             print(f"scale {options.scale}")
         for number, claim in enumerate(claims):
             own = f"{directory}/{number}"
@@ -75,7 +77,7 @@ def _import_everything() -> None:
 def _filesystem(path: str) -> str:
     """Return the type of the filesystem that ``path`` is on."""
     found = subprocess.run(["findmnt", "-n", "-o", "FSTYPE", "-T", path], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown filesystem"
+    return found.stdout.strip().splitlines()[-1] if found.stdout.strip() else "unknown filesystem"
 
 
 if __name__ == "__main__":

@@ -53,7 +53,10 @@ class Operation:
     """What is wrong with the directory, whenever the operation was broken off."""
     complete: Callable[[str], Iterable[str]]
     """What is wrong with the directory after the operation has ended well."""
+    after_power: Callable[[str], Iterable[str]]
+    """What is wrong with the directory when the power went meanwhile: a torn file is none, it proves itself."""
     follow: bool = True
+    writes: bool = True
     proves: bool = True
     """Whether what it writes proves itself when it is read; what it lays for users does not."""
 
@@ -140,6 +143,12 @@ def _torn(path: str, key: str) -> Iterator[str]:
 def sound(root: str) -> Iterator[str]:
     """Say what is wrong after a process was killed or refused a call."""
     yield from torn(root)
+    yield from older_lost(root)
+    yield from wrong(root)
+
+
+def unproved(root: str) -> Iterator[str]:
+    """Say what is wrong after the power went: a torn file is not, as long as it is none when it is read."""
     yield from older_lost(root)
     yield from wrong(root)
 
@@ -263,6 +272,11 @@ def _save_contents(root: str) -> str:
 
 def _contents_or_not(root: str) -> Iterator[str]:
     yield from sound(root)
+    yield from _contents_exact_or_none(root)
+
+
+def _contents_exact_or_none(root: str) -> Iterator[str]:
+    yield from older_lost(root)
     found = contents.load(Path(f"{root}/cache"), WHEEL.sha256)
     if found not in (None, WHEEL):
         yield "the contents of a wheel: WRONG"
@@ -297,39 +311,41 @@ OPERATIONS: Final[dict[str, Operation]] = {
     for operation in (
         Operation(
             name="put", prepare=with_older, work=_put, good=_STORED, fallback=_may_bypass, problems=sound,
-            complete=entry_is_new,
+            complete=entry_is_new, after_power=unproved,
         ),
         Operation(
             name="put-first", prepare=_nothing, work=_put, good=_STORED, fallback=_may_bypass,
-            problems=lambda root: (*torn(root), *wrong(root)), complete=entry_is_new,
+            problems=lambda root: (*torn(root), *wrong(root)), complete=entry_is_new, after_power=wrong,
         ),
         Operation(
             name="keep", prepare=with_older, work=_keep, good=_STORED, fallback=_may_bypass, problems=sound,
-            complete=blob_is_new,
+            complete=blob_is_new, after_power=unproved,
         ),
         Operation(
             name="keep-file", prepare=_with_file, work=_keep_file, good=_STORED, fallback=_may_bypass, problems=sound,
-            complete=blob_is_new,
+            complete=blob_is_new, after_power=unproved,
         ),
         Operation(
-            name="get", prepare=_with_new, work=_get, good=frozenset({"hit"}), fallback=_may_miss, problems=sound,
-            complete=entry_is_new,
+            name="get", prepare=_with_new, work=_get, good=frozenset({"hit"}), fallback=_may_miss, writes=False, problems=sound,
+            complete=entry_is_new, after_power=unproved,
         ),
         Operation(
-            name="load", prepare=_with_new, work=_load, good=frozenset({"hit"}), fallback=_may_miss, problems=sound,
-            complete=blob_is_new,
+            name="load", prepare=_with_new, work=_load, good=frozenset({"hit"}), fallback=_may_miss, writes=False, problems=sound,
+            complete=blob_is_new, after_power=unproved,
         ),
         Operation(
             name="lay", prepare=_with_new, work=_lay, good=frozenset({"done"}), fallback=_may_refuse,
-            problems=_laid_or_not, complete=_is_laid, proves=False,
+            problems=_laid_or_not, complete=_is_laid, after_power=unproved, proves=False,
         ),
         Operation(
             name="mend", prepare=_with_damaged, work=_mend, good=_MENDED, fallback=_may_bypass,
             problems=lambda root: (*older_lost(root), *wrong(root)), complete=_both_are_new,
+            after_power=unproved,
         ),
         Operation(
             name="contents", prepare=with_older, work=_save_contents, good=frozenset({"done"}), fallback=_may_refuse,
             problems=_contents_or_not, complete=_contents_there,
+            after_power=_contents_exact_or_none,
         ),
     )
 }  # fmt: skip

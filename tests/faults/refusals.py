@@ -127,7 +127,7 @@ CLAIMS: Final = tuple(
                 part="lies", name=name, text=f"a write of {name} that takes less than it says",
                 try_=partial(_lying, operation), unfit=unfit,
             ),
-        )[: operation.proves],
+        )[: operation.writes and operation.proves],
         Claim(
             part="limits", name=name, text=f"{name} with short reads and writes, small files, few descriptors",
             try_=partial(_untraced, operation),

@@ -127,7 +127,11 @@ def trial(
         with open(log, encoding="utf-8", errors="replace") as stream:
             lines = tuple(stream.read().splitlines())
     return Ended(
-        answer=answer or None, signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, hung=hung, output=text, log=lines
+        answer=answer or None,
+        signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
+        hung=hung,
+        output=text,
+        log=lines,
     )
 
 
