@@ -16,9 +16,9 @@ from envid.errors import WriteFailed
 from envid.whole import Name, append, discard, make_directory, replacing, sync_directory, write
 
 __all__ = [
-    "append", "copy", "discard", "make_directories", "make_directory", "place", "publish", "remove_file",
-    "remove_if_empty", "remove_tree", "rename", "replacing", "resumable", "settle", "temporary_directory", "touch",
-    "write",
+    "append", "copy", "discard", "make_directories", "make_directory", "place", "publish", "put_back",
+    "remove_file", "remove_if_empty", "remove_tree", "rename", "replacing", "resumable", "settle", "take_out",
+    "temporary_directory", "touch", "write",
 ]  # fmt: skip
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -129,6 +129,17 @@ def copy(old: Path, new: Path) -> None:
         shutil.copy2(old, new, follow_symlinks=False)
     except OSError as error:
         raise WriteFailed(f"cannot copy {old} to {new}: {error.strerror}", path=str(new)) from error
+
+
+def lead(link: str, target: str) -> None:
+    """Make the symbolic link ``link`` to ``target``, or have it lead there from now on; raise WriteFailed."""
+    temporary = os.path.join(os.path.dirname(link), f".{os.path.basename(link)[:40]}.{os.urandom(6).hex()}.part")
+    try:
+        os.symlink(target, temporary)
+        os.replace(temporary, link)
+    except OSError as error:
+        discard(temporary)
+        raise WriteFailed(f"cannot make the link {link}: {error.strerror}", path=link) from error
 
 
 def place(old: Path, new: Path, *, mode: int = 0o644) -> None:
@@ -254,6 +265,39 @@ def _make_directories(path: str, mode: int) -> None:
         os.chmod(path, mode)
     if not os.path.isdir(path):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+
+
+def take_out(root: str, name: str, aside: str) -> bool:
+    """Rename ``root/name`` to ``aside``, going through no symbolic link below ``root``; False when it is not there.
+
+    A directory on the way that became a link meanwhile would lead out of ``root``. Raises WriteFailed.
+    """
+    *parents, last = name.split("/")
+    try:
+        handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for part in parents:
+                below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | _NOFOLLOW, dir_fd=handle)
+                os.close(handle)
+                handle = below
+            os.rename(last, aside, src_dir_fd=handle)
+        finally:
+            os.close(handle)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise WriteFailed(f"cannot take {name} out of {root}: {error.strerror}", path=f"{root}/{name}") from error
+    return True
+
+
+def put_back(aside: str, path: str) -> bool:
+    """Give the file ``aside`` the name ``path`` again unless something has it; ``aside`` is gone. Best effort."""
+    with contextlib.suppress(OSError):
+        os.link(aside, path, follow_symlinks=False)
+        discard(aside)
+        return True
+    discard(aside)
+    return False
 
 
 _DAY: Final = 24 * 3600

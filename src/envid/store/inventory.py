@@ -68,19 +68,21 @@ class Thing:
 
 
 def take(place: Place, areas: tuple[str, ...] = tuple(AREAS)) -> Iterator[Thing]:
-    """Go through the things in ``areas``; what goes away or cannot be read meanwhile is passed over."""
+    """Go through the things in ``areas``; what goes away or cannot be read meanwhile is passed over.
+
+    What stands in the areas for temporary things and for what was set aside counts as one thing, directory or not.
+    """
     for area in areas:
+        if area in (TEMPORARY, QUARANTINE):
+            yield from _leftovers(place.area(area), area)
+            continue
         known = re.compile(AREAS[area])
         for name, found in _files(place.area(area), "", 0):
-            yield Thing(
-                area=area, name=name, size=found.st_size, time_ns=found.st_mtime_ns, kind=_kind(area, name, found, known)
-            )  # fmt: skip
+            kind = _kind(name, found, known)
+            yield Thing(area=area, name=name, size=found.st_size, time_ns=found.st_mtime_ns, kind=kind)
 
 
-def _kind(area: str, name: str, found: os.stat_result, known: re.Pattern[str]) -> str:
-    if area in (TEMPORARY, QUARANTINE):
-        # Whatever it is, it is there to be removed.
-        return "part"
+def _kind(name: str, found: os.stat_result, known: re.Pattern[str]) -> str:
     if not stat.S_ISREG(found.st_mode):
         return "foreign"
     last = name.rpartition("/")[2]
@@ -89,20 +91,35 @@ def _kind(area: str, name: str, found: os.stat_result, known: re.Pattern[str]) -
     return "kept" if known.fullmatch(name) else "foreign"
 
 
-def _files(directory: str, inside: str, depth: int) -> Iterator[tuple[str, os.stat_result]]:
-    try:
-        if depth == 0 and os.path.islink(directory):
-            return
-        with os.scandir(directory) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        name = f"{inside}{entry.name}"
+def _leftovers(directory: str, area: str) -> Iterator[Thing]:
+    for name in _names(directory):
+        path = f"{directory}/{name}"
         try:
-            if entry.is_dir(follow_symlinks=False) and depth < MAX_DEPTH:
-                yield from _files(entry.path, f"{name}/", depth + 1)
-            else:
-                yield name, entry.stat(follow_symlinks=False)
+            found = os.lstat(path)
         except OSError:
             continue
+        inside = [one for _, one in _files(path, "", 1)] if stat.S_ISDIR(found.st_mode) else []
+        size = sum(one.st_size for one in inside) if inside else found.st_size
+        newest = max([found.st_mtime_ns, *(one.st_mtime_ns for one in inside)])
+        yield Thing(area=area, name=name, size=size, time_ns=newest, kind="part")
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return [] if os.path.islink(directory) else sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
+def _files(directory: str, inside: str, depth: int) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield every name below ``directory`` that is no directory, or lies too deep to be looked into."""
+    for last in _names(directory):
+        name, path = f"{inside}{last}", f"{directory}/{last}"
+        try:
+            found = os.lstat(path)
+        except OSError:
+            continue
+        if stat.S_ISDIR(found.st_mode) and depth < MAX_DEPTH:
+            yield from _files(path, f"{name}/", depth + 1)
+        else:
+            yield name, found
