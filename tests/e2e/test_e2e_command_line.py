@@ -170,11 +170,15 @@ def test_doctor_is_content_with_a_good_project(project: Project) -> None:
     assert "error" not in done.stdout
 
 
-def test_a_pipe_in_the_locks_place_holds_nobody_up(project: Project) -> None:
-    """A named pipe where the lock should be is a named error at once, not a wait for ever."""
+@pytest.mark.parametrize("what", ["pipe", "directory"])
+def test_what_is_no_file_in_the_locks_place_holds_nobody_up(project: Project, what: str) -> None:
+    """A named pipe or a directory where the lock should be is an error of the lock at once, and stays."""
     project.given(EMPTY).root.joinpath("lockfiles").mkdir()
-    os.mkfifo(project.lock)
-    for command in (("key",), ("lock", "--check"), ("verify",), ("sync",)):
+    os.mkfifo(project.lock) if what == "pipe" else project.lock.mkdir()
+    shown = "lockfiles/pylock.toml"
+    said = f"{shown} is not a file" if what == "pipe" else f"cannot read {shown}: Is a directory"
+    for command in (("key",), ("lock",), ("lock", "--check"), ("verify",), ("sync",), ("matrix",), ("vendor", "out")):
         done = project.run(*command)
-        assert done.status == 3
-        assert "is not a file" in done.stderr
+        assert done.status == 4, command
+        assert done.stderr.startswith(f"error: {said} [lock.unreadable]\nhint: "), command
+    assert project.lock.exists()

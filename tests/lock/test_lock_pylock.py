@@ -50,7 +50,7 @@ def test_a_valid_lock_is_taken_whole(path: Path) -> None:
             wheel["hashes"]["sha256"] for wheel in table.get("wheels", [])
         ]
         assert (entry.sdist is None) == ("sdist" not in table)
-    assert parse(data, path=str(path), validate=False) == lock == read(data, path=str(path))
+    assert parse(data, path=str(path)) == lock == read(data, path=str(path))
 
 
 @pytest.mark.parametrize("path", INVALID, ids=lambda path: path.name)

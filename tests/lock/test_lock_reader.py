@@ -149,7 +149,7 @@ def agree(data: bytes) -> bool:
     quick = skim(data, path="p")
     if quick is None:
         return False
-    slow = parse(data, path="p", validate=False)
+    slow = parse(data, path="p")
     assert read(data, path="p") == slow
     for name in ("cp312-manylinux_2_28_x86_64", "cp3.12.1-macosx_14_0_arm64"):
         target = parse_target(name)

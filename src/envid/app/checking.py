@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from envid.app.asking import question
 from envid.app.outcome import Memory, Outcome, count
+from envid.app.project import lock_shown
 from envid.app.workspace import Workspace
 from envid.errors import DependencyRefused, DynamicMetadata, LockNotFound
 from envid.lock.freshness import Verdict, judge
-from envid.lock.pylock import parse, read
-from envid.lock.write import body_digest
+from envid.lock.pylock import read
 from envid.values.artifact import Lock
 from envid.values.digest import JSONValue, blake3_hex
 from envid.values.finding import Finding
@@ -30,7 +30,7 @@ def check(ws: Workspace, *, name: str | None = None) -> Outcome:
     seen = {str(ws.root / "pyproject.toml"): blake3_hex(ws.pyproject)}
     closed = True
     for one in names:
-        shown = ws.lock_path(one).relative_to(ws.root).as_posix()
+        shown = lock_shown(one)
         try:
             data = ws.read_lock(one)
         except LockNotFound:
@@ -41,7 +41,7 @@ def check(ws: Workspace, *, name: str | None = None) -> Outcome:
             lines.append(f"missing: {shown}")
             continue
         seen[str(ws.lock_path(one))] = blake3_hex(data)
-        lock = load(data, path=shown)
+        lock = read(data, path=shown)
         verdict, alone = _verdict(ws, one, lock, data)
         closed = closed and alone
         locks[one] = {"verdict": verdict.state, "changes": [_change(finding) for finding in verdict.findings]}
@@ -57,12 +57,6 @@ def check(ws: Workspace, *, name: str | None = None) -> Outcome:
         # A local source is one more input, in files that `recall` does not look at.
         memory=Memory(files=seen) if closed else None,
     )
-
-
-def load(data: bytes, *, path: str) -> Lock:
-    """Return the lock in ``data``, held against the whole format unless its digest says that envid wrote it so."""
-    lock = read(data, path=path)
-    return lock if lock.body_digest == body_digest(data) else parse(data, path=path)
 
 
 def _verdict(ws: Workspace, name: str, lock: Lock, data: bytes) -> tuple[Verdict, bool]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from envid.app.outcome import Outcome
+from envid.app.project import lock_shown
 from envid.app.revision import PREFIX, read_revision
 from envid.app.workspace import MAX_LOCK_BYTES, Workspace, read_limited
 from envid.errors import InvalidLock, LockNotFound
@@ -49,9 +50,9 @@ def diff(ws: Workspace, old: str, new: str) -> Outcome:
 def load(ws: Workspace, text: str) -> tuple[str, Lock]:
     """Return (name for messages, lock) of one side of the comparison."""
     if text.startswith(PREFIX):
-        name, data = read_revision(ws, text, path=ws.lock_path().relative_to(ws.root).as_posix())
+        name, data = read_revision(ws, text, path=lock_shown())
     elif text in ws.intent.settings.locks:
-        name, data = ws.lock_path(text).relative_to(ws.root).as_posix(), ws.read_lock(text)
+        name, data = lock_shown(text), ws.read_lock(text)
     else:
         path = Path(os.path.abspath(text))
         name = os.path.relpath(path, ws.root) if path.is_relative_to(ws.root) else str(path)

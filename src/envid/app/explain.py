@@ -9,6 +9,7 @@ from pathlib import Path
 
 from envid.app.keys import DEFAULT_LAYER, identify_for
 from envid.app.outcome import Outcome
+from envid.app.project import lock_shown
 from envid.app.recorded import recorded
 from envid.app.revision import PREFIX, read_revision
 from envid.app.selecting import target_for
@@ -127,7 +128,7 @@ def _side(ws: Workspace, text: str, asked: _Asked) -> Side:
 def _revision(ws: Workspace, text: str, asked: _Asked) -> Side:
     revision = PREFIX + text.removeprefix(PREFIX).partition(":")[0]
     label, pyproject = read_revision(ws, revision, path="pyproject.toml")
-    path = ws.lock_path(asked.name).relative_to(ws.root).as_posix()
+    path = lock_shown(asked.name)
     _, lock = read_revision(ws, text, path=path)
     then = replace(ws, pyproject=pyproject, intent=parse_intent(pyproject, path=label))
     found = identify_for(then, layer=asked.layer, target=asked.target, name=asked.name, lock=lock, past=True)

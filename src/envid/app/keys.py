@@ -8,7 +8,7 @@ from typing import Final
 
 from envid.app.measuring import Subject, asks_host, is_repeatable, measure_components
 from envid.app.outcome import Memory, Outcome
-from envid.app.project import Site, environment_place, lock_file
+from envid.app.project import Site, environment_place, lock_file, lock_shown
 from envid.app.recorded import record
 from envid.app.selecting import Aim, aim, resolve
 from envid.identity import SCHEMA, Identity, components_of, document, document_key, identify
@@ -67,7 +67,7 @@ def identify_for(
     path = lock_file(ws.place, name)
     given = ws.read_lock(name) if lock is None else lock
     aimed = aim(ws, None, venv=looked) if target is None or target == "host" else Aim(target=parse_target(target))
-    resolution = resolve(ws, given, aimed.target, path=path)
+    resolution = resolve(ws, given, aimed.target, path=lock_shown(name))
     # A target in words needs no look at this host where the identity takes nothing from it.
     if aimed.interpreter is None and asks_host(components, resolution):
         aimed = aim(ws, target, venv=looked)

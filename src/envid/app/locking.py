@@ -14,6 +14,7 @@ from envid.app.contents import content_digests
 from envid.app.members import resolved_sources
 from envid.app.network import access_of, indexes_of, places_of, user_settings
 from envid.app.outcome import Outcome, count
+from envid.app.project import lock_shown
 from envid.app.workspace import Workspace
 from envid.errors import ConfigError, ConflictMarkers, EnvidError, IntegrityError, InvalidLock, LockError, LockNotFound
 from envid.guard import hold
@@ -87,7 +88,7 @@ def lock(
     settings = ws.intent.lock_settings(name)
     asked = question(ws, name)
     path = ws.lock_path(name)
-    shown = path.relative_to(ws.root).as_posix()
+    shown = lock_shown(name)
     # Not beside the lock: that directory is the project's, under version control.
     guard = ws.cache / "guards-v1" / f"lock-{blake3_hex(str(path).encode())[:32]}"
     with hold(guard, timeout=WAIT, purpose="envid lock"):

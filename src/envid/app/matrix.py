@@ -8,6 +8,7 @@ from typing import Final
 
 from envid.app.keys import layer_key
 from envid.app.outcome import Outcome
+from envid.app.project import lock_shown
 from envid.app.selecting import target_for
 from envid.app.workspace import Workspace
 from envid.errors import NoCompatibleArtifact, TargetNotCovered
@@ -29,8 +30,7 @@ def matrix(ws: Workspace, *, layer: str = "wheels", name: str = "default") -> Ou
     the lock cannot serve has the key null and a finding. Raises as ``read``, and IdentityUnknown for a
     target that needs its patch release named.
     """
-    path = str(ws.lock_path(name))
-    lock = read(ws.read_lock(name), path=path)
+    lock = read(ws.read_lock(name), path=lock_shown(name))
     declared = ws.intent.settings.targets
     keys: dict[str, str | None] = {}
     covered: dict[str, Coverage] = {}

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from envid.app import recall
-from envid.errors import ConfigError, IdentityUnknown, LockNotFound, ProjectNotFound, TooLarge
+from envid.errors import ConfigError, IdentityUnknown, LockNotFound, ProjectNotFound, TooLarge, UnreadableLock
 from envid.installed.measuring import facts
 from envid.values.frozen import dataclass
 from envid.values.intent import Intent, parse_intent
@@ -47,7 +47,7 @@ class Site(Protocol):
         """The caller's environment variables."""
 
     def read_lock(self, name: str = "default") -> bytes:
-        """Return the bytes of the lock ``name``; raise LockNotFound, ConfigError for an undeclared name."""
+        """Return the bytes of the lock ``name``; raise as ``lock_bytes``, and ConfigError for an undeclared name."""
 
     def interpreter(self, venv: str | None) -> Interpreter:
         """Return the facts of the running interpreter, or of that of the environment ``venv``."""
@@ -65,10 +65,9 @@ class Project:
     variables: Mapping[str, str]
 
     def read_lock(self, name: str = "default") -> bytes:
-        """Return the bytes of the lock ``name``; raise LockNotFound, ConfigError for an undeclared name."""
+        """Return the bytes of the lock ``name``; raise as ``lock_bytes``, and ConfigError for an undeclared name."""
         self.intent.lock_settings(name)
-        path = lock_file(self.place, name)
-        return read_limited(path, MAX_LOCK_BYTES, missing=LockNotFound(f"there is no {path}", path=path))
+        return lock_bytes(self.place, name)
 
     def interpreter(self, venv: str | None) -> Interpreter:
         """Return the facts of the running interpreter; an environment takes a Workspace to look at."""
@@ -84,7 +83,25 @@ def running() -> Interpreter:
 
 def lock_file(place: str, name: str = "default") -> str:
     """Return where the lock ``name`` is or would be: ``lockfiles/pylock[.NAME].toml`` in ``place``."""
-    return os.path.join(place, "lockfiles", "pylock.toml" if name == "default" else f"pylock.{name}.toml")
+    return os.path.join(place, *lock_shown(name).split("/"))
+
+
+def lock_shown(name: str = "default") -> str:
+    """Return how the lock ``name`` is called in messages and findings: its path below the project, POSIX."""
+    return "lockfiles/pylock.toml" if name == "default" else f"lockfiles/pylock.{name}.toml"
+
+
+def lock_bytes(place: str, name: str = "default") -> bytes:
+    """Return the bytes of the lock ``name`` of the project in ``place``.
+
+    Raises LockNotFound, UnreadableLock for what is no file or cannot be opened, TooLarge.
+    """
+    shown = lock_shown(name)
+    missing = LockNotFound(f"there is no {shown} in {place}", path=shown)
+    try:
+        return read_limited(lock_file(place, name), MAX_LOCK_BYTES, missing=missing, shown=shown)
+    except ConfigError as error:
+        raise UnreadableLock(error.message, path=shown) from error
 
 
 def environment_place(place: str, given: str | None = None) -> str:
@@ -141,18 +158,22 @@ def cache_directory(variables: Mapping[str, str], *, configured: str | None = No
     return user_cache_dir("envid", appauthor=False)
 
 
-def read_limited(path: str | os.PathLike[str], limit: int, *, missing: Exception) -> bytes:
-    """Return the bytes of a regular file of at most ``limit`` bytes; raise ``missing`` when there is none."""
+def read_limited(path: str | os.PathLike[str], limit: int, *, missing: Exception, shown: str | None = None) -> bytes:
+    """Return the bytes of a regular file of at most ``limit`` bytes, called ``shown`` in errors.
+
+    Raises ``missing`` when there is none, ConfigError for what cannot be read as a file, TooLarge.
+    """
+    shown = shown or str(path)
     try:
         # Not blocking: a pipe in the file's place would hold us up for ever.
         with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise ConfigError(f"{path} is not a file", path=str(path), hint="something else stands in its place")
+                raise ConfigError(f"{shown} is not a file", path=shown, hint="something else stands in its place")
             data = stream.read(limit + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise missing from None
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", path=str(path)) from error
+        raise ConfigError(f"cannot read {shown}: {error.strerror}", path=shown) from error
     if len(data) > limit:
-        raise TooLarge(f"{path} is larger than {limit} bytes", path=str(path))
+        raise TooLarge(f"{shown} is larger than {limit} bytes", path=shown)
     return data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envid.app.project import Site, lock_file, running
+from envid.app.project import Site, lock_shown, running
 from envid.errors import TargetNotCovered
 from envid.lock.pylock import read
 from envid.lock.select import resolve_quick, select
@@ -46,7 +46,7 @@ def select_for(ws: Site, name: str, target_text: str | None) -> tuple[Lock, Targ
     ``target_text``: None or ``host`` for the running interpreter. Raises LockNotFound, InvalidLock,
     InvalidTarget, TargetNotCovered (with the nearest declared targets), NoCompatibleArtifact, IdentityUnknown.
     """
-    lock = read(ws.read_lock(name), path=lock_file(ws.place, name))
+    lock = read(ws.read_lock(name), path=lock_shown(name))
     target = target_for(target_text)
     return lock, target, resolve(ws, lock, target)
 

@@ -16,6 +16,7 @@ from envid.app.keys import identify_for
 from envid.app.looked import places_told
 from envid.app.network import indexes_of
 from envid.app.outcome import Outcome
+from envid.app.project import lock_shown
 from envid.app.pythons import found, named, suitable
 from envid.app.recorded import record
 from envid.app.selecting import resolve
@@ -291,8 +292,7 @@ class _Sync:
 
     def resolution(self, target: Target) -> Resolution:
         """Return what the lock has for ``target``."""
-        path = self.workspace.lock_path(self.name)
-        lock = read(self.workspace.read_lock(self.name), path=str(path))
+        lock = read(self.workspace.read_lock(self.name), path=lock_shown(self.name))
         resolution = resolve(self.workspace, lock, target)
         refuse_sdists(self.workspace, resolution, target, name=self.name)
         return resolution
@@ -332,12 +332,18 @@ class _Sync:
 
     def known(self, items: Sequence[Installable]) -> Mapping[str, ContentRows]:
         """Return the contents of the wheels among ``items``, by name; a wheel built here is not among them."""
-        loaded = {
-            str(item.name): load_rows(self.workspace.cache, item.artifact.sha256)
-            for item in items
-            if item.artifact is not None
-        }
-        return {name: rows for name, rows in loaded.items() if rows is not None}
+        known: dict[str, ContentRows] = {}
+        with opened(self.workspace) as place:
+            for item in items:
+                rows = None if item.artifact is None else load_rows(place, item.artifact.sha256)
+                if rows is None and not self.is_built(item) and item.artifact is not None and item.file is not None:
+                    # Learned when it was fetched, into a store that could not take it.
+                    rows = rows_of(
+                        read_contents(item.file, filename=item.artifact.filename, sha256=item.artifact.sha256)
+                    )
+                if rows is not None:
+                    known[str(item.name)] = rows
+        return known
 
     def install_proven(
         self, environment: Environment, selected: Sequence[Selected], items: Sequence[Installable], tampered: Set[str]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from envid.app.change import Plan
 from envid.app.outcome import Outcome
+from envid.app.project import lock_shown
 from envid.app.workspace import Workspace
 from envid.values.digest import JSONValue
 from envid.values.finding import Finding
@@ -74,7 +75,7 @@ def _reported(workspace: Workspace, name: str, findings: Sequence[Finding]) -> t
 
     The lock was installed as it is, which is what was asked; other locks were not.
     """
-    own = workspace.lock_path(name).relative_to(workspace.root).as_posix()
+    own = lock_shown(name)
     found = []
     for finding in findings:
         if finding.code.startswith("lock."):

@@ -10,6 +10,7 @@ from envid import atomic
 from envid.app.fetching import fetch_missing, learn_contents, local_files, refuse_sdists
 from envid.app.looked import places_told
 from envid.app.outcome import Outcome
+from envid.app.project import lock_shown
 from envid.app.selecting import resolve, target_for
 from envid.app.workspace import Workspace
 from envid.errors import NoCompatibleArtifact
@@ -38,8 +39,7 @@ def vendor(
     Raises what ``fetch_artifacts`` raises, and LockNotFound, InvalidLock, TargetNotCovered,
     NoCompatibleArtifact, SdistRefused, DependencyRefused, WriteFailed.
     """
-    path = workspace.lock_path(name)
-    lock = read(workspace.read_lock(name), path=str(path))
+    lock = read(workspace.read_lock(name), path=lock_shown(name))
     resolutions = _resolutions(workspace, lock, targets, name)
     artifacts = wheelhouse.artifacts_of(resolutions.values())
     folder = Path(os.path.abspath(directory))

@@ -14,6 +14,7 @@ from typing import Final
 from envid.app.checking import check as check_locks
 from envid.app.knowledge import Knowledge, gather
 from envid.app.outcome import Memory, Outcome, count
+from envid.app.project import lock_shown
 from envid.app.seeds import recognise
 from envid.app.selecting import resolve
 from envid.app.sourced import hint_at_name
@@ -92,10 +93,10 @@ def verify(
     examined = Examined()
     path = ws.environment_path(venv)
     try:
-        lock = read(ws.read_lock(name), path=str(ws.lock_path(name)))
+        lock = read(ws.read_lock(name), path=lock_shown(name))
     except LockNotFound:
         if not any(finding.code == "lock.missing" for finding in findings):
-            findings.append(_lock_missing(ws, name))
+            findings.append(_lock_missing(name))
     else:
         _examine(ws, path, lock, examined, given=venv is not None, depth=depth, target_text=target,
                  wheelhouse=wheelhouse, started=started, progress=progress)  # fmt: skip
@@ -123,8 +124,8 @@ def verify(
     return outcome
 
 
-def _lock_missing(ws: Workspace, name: str) -> Finding:
-    shown = ws.lock_path(name).relative_to(ws.root).as_posix()
+def _lock_missing(name: str) -> Finding:
+    shown = lock_shown(name)
     return Finding(
         code="lock.missing", severity="error", subject="lock", path=shown, message=f"there is no {shown}",
         hint="run `envid lock`",

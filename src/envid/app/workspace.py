@@ -13,12 +13,12 @@ from envid.app.project import (
     cache_directory,
     environment_place,
     find,
+    lock_bytes,
     lock_file,
     open_project,
     read_limited,
     running,
 )
-from envid.errors import LockNotFound
 from envid.installed.interpreter import environment_of, probe
 from envid.values.frozen import dataclass
 from envid.values.intent import Intent
@@ -40,6 +40,8 @@ class Workspace:
     cache: Path
     """envid's own directory below the user's cache directory; everything in it may be deleted."""
     offline: bool = False
+    former: Path | None = None
+    """A cache that can only be read, where ``cache`` stands in for it."""
 
     @property
     def place(self) -> str:
@@ -63,10 +65,9 @@ class Workspace:
         return Path(lock_file(self.place, name))
 
     def read_lock(self, name: str = "default") -> bytes:
-        """Return the bytes of the lock ``name``; raise LockNotFound, ConfigError for an undeclared name."""
+        """Return the bytes of the lock ``name``; raise as ``lock_bytes``, and ConfigError for an undeclared name."""
         self.intent.lock_settings(name)
-        path = self.lock_path(name)
-        return read_limited(path, MAX_LOCK_BYTES, missing=LockNotFound(f"there is no {path}", path=str(path)))
+        return lock_bytes(self.place, name)
 
     def environment_path(self, given: str | None = None) -> Path:
         """Return the virtual environment meant: as given, else ``.venv`` of the project."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 from envid.errors import ConflictMarkers, InvalidLock, TooLarge
 from envid.lock.entries import Table, distribution, shown
 from envid.lock.reader import Row, scan
-from envid.lock.toml import too_deep
+from envid.lock.toml import MAX_DEPTH, too_deep
 from envid.values.artifact import Lock, LockedDistribution
 from envid.values.marker import check_specifiers, parse_marker
 
@@ -25,10 +25,10 @@ _VERSION: Final = r"1(?:\.[0-9]{1,4})?"
 
 
 def read(data: bytes, *, path: str) -> Lock:
-    """Return what ``parse(data, path=path, validate=False)`` returns, sooner when ``lock.write`` made the bytes."""
+    """Return what ``parse(data, path=path)`` returns, sooner when ``lock.write`` made the bytes."""
     found = skim(data, path=path)
     if found is None:
-        return parse(data, path=path, validate=False)
+        return parse(data, path=path)
     lock, rows = found
     from dataclasses import replace
 
@@ -47,10 +47,9 @@ def skim(data: bytes, *, path: str) -> tuple[Lock, list[Row]] | None:
         return None
 
 
-def parse(data: bytes, *, path: str, validate: bool = True, drop_credentials: bool = False) -> Lock:
-    """Return the lock in ``data``; ``path`` only names it in errors.
+def parse(data: bytes, *, path: str, drop_credentials: bool = False) -> Lock:
+    """Return the lock in ``data``, held against the whole specification too; ``path`` only names it in errors.
 
-    ``validate``: also hold it against the whole specification through ``packaging.pylock``.
     ``drop_credentials``: take user names, passwords and signed queries out of URLs instead of
     refusing them (for what an engine wrote; never for a file of the project's).
     Raises InvalidLock, ConflictMarkers, UnhashedArtifact, UnsafePath, TooLarge.
@@ -76,8 +75,7 @@ def parse(data: bytes, *, path: str, validate: bool = True, drop_credentials: bo
             raise InvalidLock(problem, path=path, package=entry.name)
         seen.add(row)
     lock = _lock(document, distributions, path)
-    if validate:
-        _validate(document, path)
+    _validate(document, path)
     return lock
 
 
@@ -94,16 +92,24 @@ def load(data: bytes, *, path: str) -> dict[str, Any]:
     if re.search(_OURS, data) and re.search(_THEIRS, data):
         raise ConflictMarkers(f"{path} holds conflict markers of a merge", path=path)
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        document = tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InvalidLock(f"{path} is not UTF-8 (byte {error.start})", path=path) from error
     except tomllib.TOMLDecodeError as error:
         raise InvalidLock(f"{path}: {shown(error)}", path=path) from error
     except RecursionError as error:
-        raise InvalidLock(f"{path} is nested too deep", path=path) from error
+        raise _nested(path) from error
     except ValueError as error:
         # tomllib lets dates that do not exist and integers of 5,000 digits through as bare ValueError.
         raise InvalidLock(f"{path}: {shown(error)}", path=path) from error
+    # Dotted headers nest a thousand deep without recursion in the parser; everything behind it may recurse.
+    if too_deep(document):
+        raise _nested(path)
+    return document
+
+
+def _nested(path: str) -> InvalidLock:
+    return InvalidLock(f"{path} has tables or arrays nested deeper than {MAX_DEPTH}", path=path)
 
 
 def _validate(document: Mapping[str, Any], path: str) -> None:
@@ -113,7 +119,7 @@ def _validate(document: Mapping[str, Any], path: str) -> None:
         Pylock.from_dict(document).validate()
     except PylockValidationError as error:
         raise InvalidLock(f"{path}: {shown(error)}", path=path) from error
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise InvalidLock(f"{path} is not a valid lock: {shown(error)}", path=path) from error
 
 
@@ -135,7 +141,7 @@ def _lock(document: Table, distributions: tuple[LockedDistribution, ...], path: 
     envid = _envid(document, path)
     inputs, contents, digest = envid.get("inputs"), envid.get("contents"), envid.get("digest")
     if not (
-        (inputs is None or (isinstance(inputs, dict) and not too_deep(inputs)))
+        (inputs is None or isinstance(inputs, dict))
         and (contents is None or (isinstance(contents, dict) and all(isinstance(v, str) for v in contents.values())))
         and (digest is None or isinstance(digest, str))
     ):

@@ -2,7 +2,7 @@
 
 A cold ``envid key`` may take half the time in which tomllib reads the lock, so this reads the one
 layout that the writer has, by regular expressions, and nothing else: for any bytes it declines
-or gives what tomllib would have given (a test mutates real locks to hold it to that).
+or gives what the full reader would have given (a test mutates real locks to hold it to that).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from typing import Any, Final
 
 from envid.errors import InvalidLock
+from envid.lock.toml import too_deep
 from envid.values.artifact import Artifact, ArtifactKind, LockedDistribution, NormalizedName, Sha256
 from envid.values.frozen import dataclass
 from envid.values.marker import check_specifiers, parse_marker
@@ -18,6 +19,8 @@ from envid.values.target import Target
 from envid.values.wheel_tags import best_wheel, rank_of_set, sdist_belongs, set_ranks, wheel_belongs
 
 _TEXT: Final = r'[^"\\\x00-\x1f\x7f]+'
+_LOCAL: Final = r"(?:\+[a-z0-9]+(?:[._-][a-z0-9]+)*)?"
+_VERSION: Final = rf"(?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?(?:\.dev[0-9]+)?{_LOCAL}"
 _HEAD: Final = re.compile(
     r'lock-version = "1\.0"\n'
     rf'(?:environments = \[\n((?:    "{_TEXT}",\n)+)\]\n)?'
@@ -26,7 +29,7 @@ _HEAD: Final = re.compile(
 )
 _ENTRY: Final = re.compile(
     r'\n\[\[packages\]\]\nname = "([a-z0-9]+(?:-[a-z0-9]+)*)"\n'
-    r'(?:version = "([0-9A-Za-z.!+_-]{1,128})"\n)?'
+    rf'(?:version = "(?=.{{1,128}}")({_VERSION})"\n)?'
     rf'(?:marker = "({_TEXT})"\n)?'
     rf'(?:requires-python = "({_TEXT})"\n)?'
     rf'(?:index = "({_TEXT})"\n)?'
@@ -42,10 +45,11 @@ _WHEEL: Final = re.compile(
 )
 # Text: one lock in ten has any of these.
 _NAMED_WHEEL: Final = rf'    \{{ name = "({_SEGMENT})", url = "{_URL}[A-Za-z0-9._~%+!-]+", {_END},\n'
-_SDIST: Final = rf'\{{ (?:url = "{_URL}|path = "(?:{_SEGMENT}/)*)({_SEGMENT})", {_END}'
+_SDIST: Final = rf'\{{ (?:url = "{_URL}|path = "(?:{_SEGMENT}/)*)({_SEGMENT}\.(?:tar\.gz|zip))", {_END}'
 _INDEX: Final = rf"{_URL}[A-Za-z0-9._~%+!-]*"
 _SET: Final = r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+){0,9}"
-_TAIL: Final = re.compile(rf"(?:[0-9][A-Za-z0-9._]*-)?{_SET}-{_SET}-{_SET}\.whl")
+_PYTHONS: Final = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*){0,9}"
+_TAIL: Final = re.compile(rf"(?:[0-9][A-Za-z0-9._]*-)?{_PYTHONS}-{_SET}-{_SET}\.whl")
 _CONTENTS: Final = "\n[tool.envid.contents]\n"
 _CONTENT: Final = r'(?m)^([0-9a-f]{64}) = "([0-9a-f]{64})"\n'
 
@@ -220,7 +224,7 @@ def _tail(text: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     tool = document.get("tool", {})
-    if not isinstance(tool, dict) or document.keys() - {"tool"}:
+    if not isinstance(tool, dict) or document.keys() - {"tool"} or too_deep(document):
         return None
     if contents is not None:
         envid = tool.get("envid")

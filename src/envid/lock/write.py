@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from envid.errors import InvalidLock, LockError, NoCompatibleArtifact
+from envid.errors import LockError, NoCompatibleArtifact
 from envid.lock import toml
 from envid.lock.canonical import environments_for, marker_over, tidy
 from envid.lock.pylock import FORMAT, load
@@ -178,8 +178,6 @@ def _envid(lock: Lock) -> tuple[str, str]:
 def preserved(data: bytes) -> Mapping[str, object]:
     """Return the tables of other tools in an existing lock, for ``write``; empty when ``data`` cannot be parsed.
 
-    Raises InvalidLock when they are nested too deep to be written again.
-
     Keys: ``top`` (unknown top-level keys), ``tool`` (but ``envid``), ``packages`` (unknown keys of entries, by
     name and version).
     """
@@ -200,13 +198,7 @@ def preserved(data: bytes) -> Mapping[str, object]:
         if others and (version is None or isinstance(version, str)):
             packages.setdefault((entry["name"], version), {}).update(others)
     top = {name: item for name, item in document.items() if name not in _TOP}
-    kept = {"top": top, "tool": _not_ours(tool), "packages": packages}
-    if toml.too_deep(kept):
-        raise InvalidLock(
-            f"the old lock has tables of other tools nested deeper than {toml.MAX_DEPTH}",
-            hint="take them out, or remove the file and run `envid lock`",
-        )
-    return kept
+    return {"top": top, "tool": _not_ours(tool), "packages": packages}
 
 
 def _not_ours(tool: object) -> dict[str, object]:
