@@ -19,7 +19,7 @@ from envid.store.entry import Damage, Entry
 from envid.store.place import QUARANTINE, TEMPORARY, Place, is_trusted, lacks_space, prepare
 from envid.values.digest import blake3_hex
 from envid.values.frozen import dataclass
-from envid.whole import make_directory
+from envid.whole import make_directory, shut
 
 MAX_IN_MEMORY: Final = 512 * 1024 * 1024
 """Bytes of an entry that is read at once; larger things are blobs."""
@@ -193,7 +193,7 @@ def read_file(path: str, place: Place, *, limit: int = MAX_IN_MEMORY, renew: boo
     except (OSError, MemoryError):
         return Miss(reason="unreadable")
     finally:
-        os.close(handle)
+        shut(handle)
 
 
 def open_file(path: str, place: Place, *, renew: bool = True) -> tuple[int, os.stat_result] | Miss:
@@ -214,10 +214,10 @@ def open_file(path: str, place: Place, *, renew: bool = True) -> tuple[int, os.s
     try:
         found = os.fstat(handle)
     except OSError:
-        os.close(handle)
+        shut(handle)
         return Miss(reason="unreadable")
     if not stat.S_ISREG(found.st_mode) or not is_trusted(found, place.policy):
-        os.close(handle)
+        shut(handle)
         return Miss(reason="foreign")
     if renew:
         touch(handle, found.st_mtime)
