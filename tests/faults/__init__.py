@@ -1,1 +1,1 @@
-"""Faults done to the store on purpose, counted: bits, kills, lost power, refused calls, crowds, waits (docs/faults.md)."""
+"""Faults done to the store on purpose and counted: bits, kills, lost power, refused calls, crowds, waits."""

@@ -164,7 +164,7 @@ def _headers(sound: bytes, scale: float) -> Iterator[tuple[str, bytes]]:
     text, rest = sound[entry.PREFACE : start], sound[start : -entry.TRAILER]
     lot = random.Random(8)
 
-    def under(preface: bytes, head: bytes, body: bytes) -> bytes:
+    def under(preface: bytes, head: bytes, body: bytes | bytearray) -> bytes:
         whole = preface + head + body
         return whole + entry.trailer(whole)
 
@@ -185,25 +185,25 @@ def _headers(sound: bytes, scale: float) -> Iterator[tuple[str, bytes]]:
             yield f"{member} of {value}", under(ordinary(head), head, rest)
     pieces = [b'"codec":"raw"', b'"codec":"zstd"', b'"codec":"bomb"', b'"size":1', b'"stored":1', b'"document":0']
     for number in range(max(200, round(_FUZZED / 8 * scale))):
-        head, body = bytearray(text), bytearray(rest)
+        changed, body = bytearray(text), bytearray(rest)
         for _ in range(lot.randrange(1, 4)):
-            at = lot.randrange(len(head)) if head else 0
+            at = lot.randrange(len(changed)) if changed else 0
             match lot.randrange(5):
-                case 0 if head:
-                    head[at] = lot.randrange(256)
+                case 0 if changed:
+                    changed[at] = lot.randrange(256)
                 case 1:
-                    del head[at : at + lot.randrange(1, 6)]
+                    del changed[at : at + lot.randrange(1, 6)]
                 case 2:
-                    head[at:at] = lot.choice(pieces)
-                case 3 if head:
+                    changed[at:at] = lot.choice(pieces)
+                case 3 if changed:
                     # A digit for a digit: lengths and digests that look right.
-                    digits = [place for place, byte in enumerate(head) if 48 <= byte <= 57]
+                    digits = [place for place, byte in enumerate(changed) if 48 <= byte <= 57]
                     if digits:
-                        head[lot.choice(digits)] = lot.choice(b"0123456789")
+                        changed[lot.choice(digits)] = lot.choice(b"0123456789")
                 case _:
                     cut = lot.randrange(len(body) + 1)
                     body = body[:cut] + lot.choice((b"", bytes(8), lot.randbytes(8))) + body[cut:]
-        yield f"made up {number}", under(ordinary(bytes(head)), bytes(head), bytes(body))
+        yield f"made up {number}", under(ordinary(bytes(changed)), bytes(changed), bytes(body))
 
 
 _DAMAGES: Final = (

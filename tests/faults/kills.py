@@ -19,6 +19,7 @@ _ROUNDS: Final = 3
 
 def calls_of(stage: Stage) -> list[Call]:
     """Return the calls that the operation makes on its own files."""
+    log: tuple[str, ...] = ()
     for _ in range(_ROUNDS):
         stage.reset()
         ended = trial(
@@ -26,7 +27,8 @@ def calls_of(stage: Stage) -> list[Call]:
         )
         if ended.answer not in stage.operation.good:
             raise AssertionError(f"{stage.operation.name} does not work: {ended.answer}\n{ended.output}")
-    return calls(ended.log, below=stage.root)
+        log = ended.log
+    return calls(log, below=stage.root)
 
 
 def again(stage: Stage) -> Iterator[str]:

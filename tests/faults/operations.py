@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from envid.errors import WriteFailed
 from envid.gate import Absent, WritePass, confirm, decide
 from envid.slot import Slot, narrow
 from envid.store import blobs, cache, contents, entry
@@ -209,7 +210,7 @@ def _load(root: str) -> str:
 def _lay(root: str) -> str:
     try:
         return in_a_word(blobs.lay(place_of(root), blake3_hex(NEW_BLOB), f"{root}/laid", mode=0o640))
-    except cache.WriteFailed:
+    except WriteFailed:
         return "refused"
 
 
@@ -263,11 +264,7 @@ WHEEL: Final = WheelContents(
 
 
 def _save_contents(root: str) -> str:
-    try:
-        contents.save(Path(f"{root}/cache"), WHEEL)
-    except cache.WriteFailed:
-        return "refused"
-    return "done"
+    return in_a_word(contents.save(place_of(root), WHEEL))
 
 
 def _contents_or_not(root: str) -> Iterator[str]:
@@ -277,13 +274,13 @@ def _contents_or_not(root: str) -> Iterator[str]:
 
 def _contents_exact_or_none(root: str) -> Iterator[str]:
     yield from older_lost(root)
-    found = contents.load(Path(f"{root}/cache"), WHEEL.sha256)
+    found = contents.load(place_of(root), WHEEL.sha256)
     if found not in (None, WHEEL):
         yield "the contents of a wheel: WRONG"
 
 
 def _contents_there(root: str) -> Iterator[str]:
-    if contents.load(Path(f"{root}/cache"), WHEEL.sha256) != WHEEL:
+    if contents.load(place_of(root), WHEEL.sha256) != WHEEL:
         yield "the contents of the wheel are not there"
 
 
@@ -326,12 +323,12 @@ OPERATIONS: Final[dict[str, Operation]] = {
             complete=blob_is_new, after_power=unproved,
         ),
         Operation(
-            name="get", prepare=_with_new, work=_get, good=frozenset({"hit"}), fallback=_may_miss, writes=False, problems=sound,
-            complete=entry_is_new, after_power=unproved,
+            name="get", prepare=_with_new, work=_get, good=frozenset({"hit"}), fallback=_may_miss, writes=False,
+            problems=sound, complete=entry_is_new, after_power=unproved,
         ),
         Operation(
-            name="load", prepare=_with_new, work=_load, good=frozenset({"hit"}), fallback=_may_miss, writes=False, problems=sound,
-            complete=blob_is_new, after_power=unproved,
+            name="load", prepare=_with_new, work=_load, good=frozenset({"hit"}), fallback=_may_miss, writes=False,
+            problems=sound, complete=blob_is_new, after_power=unproved,
         ),
         Operation(
             name="lay", prepare=_with_new, work=_lay, good=frozenset({"done"}), fallback=_may_refuse,
@@ -343,7 +340,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
             after_power=unproved,
         ),
         Operation(
-            name="contents", prepare=with_older, work=_save_contents, good=frozenset({"done"}), fallback=_may_refuse,
+            name="contents", prepare=with_older, work=_save_contents, good=_STORED, fallback=_may_bypass,
             problems=_contents_or_not, complete=_contents_there,
             after_power=_contents_exact_or_none,
         ),

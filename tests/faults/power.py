@@ -20,7 +20,7 @@ from typing import Final
 from faults.kills import again
 from faults.operations import OPERATIONS, Operation, Stage
 from faults.rows import Claim, Count
-from faults.tracing import END, trial, unfit
+from faults.tracing import END, READING, trial, unfit
 
 _AT_ONCE: Final = 1500
 """States of one moment, at scale 1; beyond it, drawn by lot."""
@@ -93,20 +93,21 @@ class Disk:
         self.tree = tree
         self._open: dict[int, tuple[Node, int, bool]] = {}
         """Descriptor to node, position, and whether it appends."""
+        self._result = 0
 
     def step(self, line: str) -> bool:
         """Do one call of a log as ``tracing.trial`` makes it; return whether it may have changed something."""
         match = re.match(r"(?:\d+ +)?(\w+)\((.*)\) += (-?\d+)", line)
         if match is None or match[3].startswith("-"):
             return False
-        name, given, result = match[1], match[2], int(match[3])
+        name, given, self._result = match[1], match[2], int(match[3])
         arguments = [_decoded(argument) for argument in _split(given)]
         done = getattr(self, f"_{name}", None)
         if done is None:
             if self.root in " ".join(map(str, arguments)) and name not in _HARMLESS:
                 raise NotImplementedError(f"no model of the call {name}: {line[:200]}")
             return False
-        return bool(done(arguments, result))
+        return bool(done(arguments))
 
     def find(self, path: str) -> Node | None:
         """Return what ``path`` means now."""
@@ -130,10 +131,10 @@ class Disk:
 
     # --- the calls: descriptor arguments as (number, path), paths as str
 
-    def _openat(self, given: list[object], result: int) -> bool:
+    def _openat(self, given: list[object]) -> bool:
         path = _at(given[0], given[1])
         if not (path == self.root or path.startswith(f"{self.root}/")):
-            self._open.pop(result, None)
+            self._open.pop(self._result, None)
             return False
         flags, node = str(given[2]), self.find(path)
         changed = False
@@ -143,52 +144,52 @@ class Disk:
             changed = self._name(path, node)
         if "O_TRUNC" in flags:
             node.now, changed = bytearray(), True
-        self._open[result] = (node, 0, "O_APPEND" in flags)
+        self._open[self._result] = (node, 0, "O_APPEND" in flags)
         return changed
 
-    def _close(self, given: list[object], result: int) -> bool:
+    def _close(self, given: list[object]) -> bool:
         self._open.pop(_number(given[0]), None)
         return False
 
-    def _read(self, given: list[object], result: int) -> bool:
+    def _read(self, given: list[object]) -> bool:
         handle = _number(given[0])
         if handle in self._open:
             node, position, appends = self._open[handle]
-            self._open[handle] = (node, position + result, appends)
+            self._open[handle] = (node, position + self._result, appends)
         return False
 
-    def _lseek(self, given: list[object], result: int) -> bool:
+    def _lseek(self, given: list[object]) -> bool:
         handle = _number(given[0])
         if handle in self._open:
             node, _, appends = self._open[handle]
-            self._open[handle] = (node, result, appends)
+            self._open[handle] = (node, self._result, appends)
         return False
 
-    def _write(self, given: list[object], result: int) -> bool:
+    def _write(self, given: list[object]) -> bool:
         handle = _number(given[0])
         if handle not in self._open:
             return False
         node, position, appends = self._open[handle]
         if appends:
             position = len(node.now)
-        self._open[handle] = (node, position + result, appends)
-        return _put(node, position, given[1], result)
+        self._open[handle] = (node, position + self._result, appends)
+        return _put(node, position, given[1], self._result)
 
-    def _pwrite64(self, given: list[object], result: int) -> bool:
+    def _pwrite64(self, given: list[object]) -> bool:
         handle = _number(given[0])
-        return handle in self._open and _put(self._open[handle][0], int(str(given[3])), given[1], result)
+        return handle in self._open and _put(self._open[handle][0], int(str(given[3])), given[1], self._result)
 
-    def _ftruncate(self, given: list[object], result: int) -> bool:
+    def _ftruncate(self, given: list[object]) -> bool:
         node, size = self._open[_number(given[0])][0], int(str(given[1]))
         node.now = node.now[:size] + bytes(max(0, size - len(node.now)))
         return True
 
-    def _fallocate(self, given: list[object], result: int) -> bool:
+    def _fallocate(self, given: list[object]) -> bool:
         node, size = self._open[_number(given[0])][0], int(str(given[2])) + int(str(given[3]))
         node.now += bytes(max(0, size - len(node.now)))
         return True
 
-    def _fsync(self, given: list[object], result: int) -> bool:
+    def _fsync(self, given: list[object]) -> bool:
         if _number(given[0]) not in self._open:
             return False
         self._open[_number(given[0])][0].sync()
@@ -196,53 +197,51 @@ class Disk:
 
     _fdatasync = _fsync
 
-    def _fchmod(self, given: list[object], result: int) -> bool:
+    def _fchmod(self, given: list[object]) -> bool:
         if _number(given[0]) in self._open:
             self._open[_number(given[0])][0].mode = int(str(given[1]), 8)
         return False
 
-    def _chmod(self, given: list[object], result: int) -> bool:
+    def _chmod(self, given: list[object]) -> bool:
         node = self.find(str(given[0]))
         if node is not None:
             node.mode = int(str(given[1]), 8)
         return False
 
-    def _mkdir(self, given: list[object], result: int) -> bool:
+    def _mkdir(self, given: list[object]) -> bool:
         return self._name(str(given[0]), Node(mode=int(str(given[1]), 8) & ~_UMASK, directory=True))
 
-    def _mkdirat(self, given: list[object], result: int) -> bool:
-        return self._mkdir([_at(given[0], given[1]), given[2]], result)
+    def _mkdirat(self, given: list[object]) -> bool:
+        return self._mkdir([_at(given[0], given[1]), given[2]])
 
-    def _symlink(self, given: list[object], result: int) -> bool:
+    def _symlink(self, given: list[object]) -> bool:
         return self._name(str(given[1]), Node(mode=0o777, target=str(given[0])))
 
-    def _unlink(self, given: list[object], result: int) -> bool:
+    def _unlink(self, given: list[object]) -> bool:
         return self._name(str(given[0]), None)
 
     _rmdir = _unlink
 
-    def _unlinkat(self, given: list[object], result: int) -> bool:
+    def _unlinkat(self, given: list[object]) -> bool:
         return self._name(_at(given[0], given[1]), None)
 
-    def _link(self, given: list[object], result: int) -> bool:
+    def _link(self, given: list[object]) -> bool:
         return self._name(str(given[1]), self.find(str(given[0])))
 
-    def _linkat(self, given: list[object], result: int) -> bool:
+    def _linkat(self, given: list[object]) -> bool:
         return self._name(_at(given[2], given[3]), self.find(_at(given[0], given[1])))
 
-    def _rename(self, given: list[object], result: int) -> bool:
+    def _rename(self, given: list[object]) -> bool:
         node = self.find(str(given[0]))
         return self._name(str(given[1]), node) | self._name(str(given[0]), None)
 
-    def _renameat(self, given: list[object], result: int) -> bool:
-        return self._rename([_at(given[0], given[1]), _at(given[2], given[3])], result)
+    def _renameat(self, given: list[object]) -> bool:
+        return self._rename([_at(given[0], given[1]), _at(given[2], given[3])])
 
     _renameat2 = _renameat
 
 
-_HARMLESS: Final = frozenset(
-    ["stat", "lstat", "fstat", "newfstatat", "statx", "statfs", "fstatfs", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getdents64", "flock", "ioctl", "utimensat", "pread64"]
-)
+_HARMLESS: Final = frozenset((*READING, "utimensat"))
 
 
 def _split(text: str) -> list[str]:
@@ -296,7 +295,7 @@ def states(tree: Node, *, limit: int, cuts: int, seed: int) -> Iterator[State]:
             pending += [history for history in node.entries.values() if len(history) > 1]
     named = [list(dict.fromkeys(history)) for history in pending]
     held = [node.variants(cuts) for node in files]
-    sizes = [len(choice) for choice in (*named, *held)]
+    sizes = [*map(len, named), *map(len, held)]
     total = 1
     for size in sizes:
         total *= size

@@ -108,6 +108,8 @@ def trial(
     os.close(gate)
     say.close()
     tracer = None
+    # Only from here on does the child make no call that is counted.
+    assert said.recv(1) == b"r"
     if inject or trace:
         tracer = _attach(child, log, inject, whole, follow)
     os.write(go, b"g")
@@ -147,10 +149,11 @@ def _be_child(work: Callable[[], str], gate: int, say: socket.socket, output: st
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         waiting = select.poll()
         waiting.register(gate, select.POLLIN)
+        say.send(b"r")
         waiting.poll()
         try:
             answer = work()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it raises is the answer
             answer = f"raised {type(error).__name__}\0{traceback.format_exc()}"
         os.access(END, os.F_OK)
         with contextlib.suppress(OSError, ValueError):
