@@ -44,6 +44,9 @@ CODES: Final[dict[str, str]] = {
     "restore.unsealed": "a restored tree has no seal, or one that cannot be read",
     "restore.identity": "a restored tree was sealed under another identity, or for another place",
     "restore.torn": "a restored tree is not what was sealed: files are missing, surplus or altered",
+    "cache.archive": "an archive of the store is none, is not whole, or is damaged",
+    "cache.diverged": "the same key has other content in the store than elsewhere",
+    "cache.unusable": "the store cannot be read or written",
     "diff.rehashed": "the same file name of the same version with another hash",
     "diff.source": "another source",
 }

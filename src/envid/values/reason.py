@@ -47,3 +47,13 @@ KEPT: Final[dict[str, str]] = {
     "wait-expired": "another process was making the same entry for longer than the wait",
 }
 """What else is counted."""
+
+PASSED: Final[dict[str, str]] = {
+    "name": "the name is not that of a file of the store: absolute, with `..`, of another area, or too long",
+    "kind": "a directory, a link, a device or a pipe",
+    "extension": "a pax or GNU extension, or the file that one is about",
+    "no-header": "bytes that are no header stand where one belongs",
+    "unproven": "nobody can tell whether the content belongs to the key; `--trust` takes it on the archive's word",
+    "refuted": "the wheel itself says otherwise",
+}
+"""Reasons, beside those of misses and bypasses, why a member of an archive is passed over."""
