@@ -130,7 +130,8 @@ def check(
 ) -> Outcome:
     """Judge what a cache restored; data is ``{"restored", "reason", "key", "matched", "layer", "trees": [...]}``.
 
-    ``matched`` is the key that the cache says it restored from: empty for nothing, None where it does not say.
+    ``matched`` is the key that the cache says it restored from: empty for nothing (then nothing is used, whatever is
+    there), None where it does not say.
     ``reason``: ``exact``, ``prefix`` (of a ladder), ``unknown`` (a ladder's layer, no key told), or the last word of
     the finding's code. What may not be used is removed, unless nothing says that a cache brought it. The findings are
     warnings, with ``strict`` errors. Raises UnsafePath, UsageError, WriteFailed.
@@ -149,7 +150,10 @@ def check(
         reason = min(bad, key=lambda code: code == "restore.miss").rpartition(".")[2] if bad else "exact"
     restored = not any(one.code for one in verdicts)
     removed = [] if restored else [one.tree for one in verdicts if _is_brought(one, chosen, venv, matched)]
-    notes = tuple(note for tree in removed if (note := _remove(tree)))
+    notes = [note for tree in removed if (note := _remove(tree))]
+    notes += [
+        f"{_place(ws, one.tree)} was removed with the rest" for one in verdicts if one.tree in removed and not one.code
+    ]
     severity: Final = "error" if strict else "warning"
     findings = tuple(
         Finding(
@@ -157,7 +161,7 @@ def check(
             actual=matched if one.code == "restore.key" else None, hint=_HINTS[one.code],
             message=one.message + _fate(one, one.tree in removed),
         )
-        for one in verdicts if one.code and (strict or one.code != "restore.miss")
+        for one in verdicts if one.code and (strict or one.code != "restore.miss" or one.tree in removed)
     )  # fmt: skip
     rows: list[JSONValue] = [
         {"path": _place(ws, one.tree), "finding": one.code or None, "removed": one.tree in removed} for one in verdicts
@@ -166,15 +170,15 @@ def check(
         "restored": restored, "reason": reason, "key": key, "matched": matched, "layer": chosen, "trees": rows,
     }  # fmt: skip
     return Outcome(
-        command="restore", answer=f"restored: {'yes' if restored else 'no'} ({reason})", notes=notes, data=data,
+        command="restore", answer=f"restored: {'yes' if restored else 'no'} ({reason})", notes=tuple(notes), data=data,
         findings=findings,
     )  # fmt: skip
 
 
 def _fate(one: Verdict, removed: bool) -> str:
-    if one.code == "restore.miss":
-        return ""
-    return "; it was removed" if removed else "; it was left alone, because nothing says that a cache brought it"
+    if removed:
+        return "; it was removed"
+    return "; it was left alone, because nothing says that a cache brought it" if os.path.lexists(one.tree) else ""
 
 
 def _laddered(ws: Workspace, layer: str, key: str, matched: str | None) -> tuple[list[Verdict], str]:
@@ -224,7 +228,10 @@ def judge(there: seals.Seal | None, slot: Slot, key: str, place: str, matched: s
     ``slot`` and ``key`` are of the current identity, ``place`` is where the tree stands. Keys are compared byte for
     byte: GitHub matches prefixes, without regard to case, even of what it calls the exact key. Pure.
     """
-    if matched and matched != key:
+    if matched == "":
+        # An archive that could not be unpacked to its end is told as none at all.
+        return "restore.miss", "the cache says that it had nothing, and yet something is here"
+    if matched is not None and matched != key:
         return "restore.key", "the cache gave what was saved under another key"
     if there is None:
         return "restore.unsealed", "there is no seal in it"
