@@ -275,6 +275,13 @@ class BadManifest(StoreError):
     slug = "store.manifest"
 
 
+class ArchiveUnreadable(StoreError):
+    """A file to import is not there, or cannot be opened."""
+
+    slug = "store.archive"
+    hint = "name an archive that `envid cache export` wrote"
+
+
 class SealBroken(StoreError):
     """The seal of a restored tree cannot be read."""
 
@@ -330,6 +337,13 @@ class GitNotFound(ToolchainError):
 
     slug = "toolchain.git"
     hint = "install git, or compare files"
+
+
+class CommandNotStarted(ToolchainError):
+    """The command that is to be run is not there, or cannot be started."""
+
+    slug = "toolchain.command"
+    hint = "commands are looked for in the environment, then in PATH"
 
 
 class TargetUnfit(ToolchainError):

@@ -1,0 +1,270 @@
+"""``envid cache export`` and ``envid cache import``: the store in one file, for another machine or a CI cache.
+
+What an import takes proves itself, or is what somebody else is trusted to have made (docs/cache.md). It fails for no
+archive and for no store: whatever is wrong with them costs misses, not the job that asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from envid.app.outcome import Outcome, count
+from envid.app.storing import opened
+from envid.app.workspace import Workspace
+from envid.atomic import replacing
+from envid.errors import ArchiveUnreadable, EnvidError, UsageError
+from envid.installed.wheel import read_contents
+from envid.lock.pylock import read as read_lock
+from envid.store import archive, contents
+from envid.store.archive import WHEEL, Item
+from envid.store.inventory import WHEELS, Thing
+from envid.store.place import ENTRIES, Place
+from envid.store.protection import names_in
+from envid.store.proving import BLOB
+from envid.store.roots import read_root, root_path
+from envid.store.usage import using
+from envid.values.artifact import Sha256
+from envid.values.digest import NotCanonical, blake3_hex, parse_canonical
+from envid.values.finding import Finding, Severity
+from envid.values.frozen import dataclass
+from envid.values.progress import SILENT, Progress
+from envid.values.reason import BYPASSES, MISSES, PASSED
+
+_MEANINGS: Final = {**BYPASSES, **MISSES, **PASSED}
+_FAILURES: Final = frozenset({"space", "unwritable", "read-only", "no-directory", "untrusted", "diverged", "refuted"})
+"""Reasons for which an import is not well under ``strict``, beside an archive that is not whole."""
+_MAX_DOCUMENT: Final = 4096
+"""Bytes of the document of a slot of contents; it has one digest and one number."""
+
+
+# --- export -------------------------------------------------------------------------------
+
+
+def export(
+    ws: Workspace,
+    file: str,
+    *,
+    layers: Sequence[str] = (),
+    roots_only: bool = True,
+    progress: Progress = SILENT,
+) -> Outcome:
+    """Write an archive of the store at ``file``, whole or not at all; equal content gives equal bytes.
+
+    ``layers``: entries of these layers, ``wheels``, and the blobs that the entries name; all if none is given.
+    ``roots_only``: what this project uses, else everything. Raises StoreError for a store that others can write,
+    WriteFailed.
+    """
+    path = os.path.abspath(file)
+    if os.path.isdir(path):
+        raise UsageError(f"{path} is a directory", hint="name the file to write", path=path)
+    with opened(ws) as place, using(place, purpose="envid cache export"):
+        place.sound()
+        items = _chosen(place, _used(ws, place) if roots_only else None, frozenset(layers))
+        # What a store holds is its owner's; an archive of it is, too.
+        with replacing(path, mode=0o600) as stream:
+            written = archive.write(place, items, stream, progress=progress)
+    total = sum(written.files.values())
+    notes = [f"{path}: {count(total, 'file')}{_listed(written.files)}, {written.size} bytes"]
+    notes += _passed(written.skipped, "left out")
+    if not total and roots_only:
+        notes.append("nothing in the store is known to be used by this project; `--all` takes everything")
+    return Outcome(
+        command="cache export",
+        notes=tuple(notes),
+        data={
+            "file": path, "bytes": written.size, "files": dict(written.files), "skipped": dict(written.skipped),
+        },
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Used:
+    """What one project uses."""
+
+    wheels: frozenset[str]
+    keys: frozenset[str]
+
+
+def _used(ws: Workspace, place: Place) -> _Used:
+    """Return what the locks of the project name, and what its root has besides."""
+    wheels: set[str] = set()
+    keys: set[str] = set()
+    root = read_root(place, os.path.basename(root_path(place, ws.place)))
+    if root is not None:
+        keys.update(root.keys)
+        wheels.update(*root.wheels.values())
+    for name in ws.intent.settings.locks:
+        # A lock that is not there, or cannot be read, uses nothing; other commands say so.
+        with contextlib.suppress(EnvidError):
+            lock = read_lock(ws.read_lock(name), path=str(ws.lock_path(name)))
+            wheels.update(
+                artifact.sha256
+                for item in lock.distributions
+                for artifact in (*item.wheels, item.sdist, item.archive)
+                if artifact is not None
+            )
+    keys.update(contents.slot_of(Sha256(sha256)).key for sha256 in wheels)
+    return _Used(wheels=frozenset(wheels), keys=frozenset(keys))
+
+
+def _chosen(place: Place, used: _Used | None, layers: frozenset[str]) -> Iterator[Item]:
+    """Go through what belongs into the archive, in order."""
+    whole = used is None and not layers
+    named = None if whole else _named(place, used, layers)
+    for item in archive.everything(place):
+        if item.layer != BLOB:
+            if _is_chosen(item, used, layers):
+                yield item
+        elif named is None or item.digest in named or (used is None and BLOB in layers):
+            yield item
+
+
+def _is_chosen(item: Item, used: _Used | None, layers: frozenset[str]) -> bool:
+    if layers and item.layer not in layers:
+        return False
+    return used is None or (item.digest in used.wheels if item.layer == WHEEL else item.key in used.keys)
+
+
+def _named(place: Place, used: _Used | None, layers: frozenset[str]) -> set[str]:
+    """Return the digests of the blobs that the chosen entries name."""
+    digests: set[str] = set()
+    for item in archive.everything(place):
+        if item.layer not in (WHEEL, BLOB, contents.LAYER) and _is_chosen(item, used, layers):
+            name = item.relative.removeprefix(f"{ENTRIES}/")
+            digests |= names_in(place, Thing(area=ENTRIES, name=name, size=0, time_ns=0, kind="kept")).digests
+    return digests
+
+
+# --- import -------------------------------------------------------------------------------
+
+
+def import_(
+    ws: Workspace, file: str, *, trust: bool = False, strict: bool = False, progress: Progress = SILENT
+) -> Outcome:
+    """Take what proves itself of the archive ``file`` (``-``: standard input); what the store has stays.
+
+    ``trust``: whoever wrote the archive may say what belongs under a key. An archive that is damaged, cut short or
+    none is a warning, and so is a store that cannot be written; with ``strict`` an error. Raises ArchiveUnreadable
+    for a file that is not there.
+    """
+    path = file if file == "-" else os.path.abspath(file)
+    with opened(ws) as place, using(place, purpose="envid cache import"), _stream(path) as stream:
+        prover = {contents.LAYER: _Contents(place).digest}
+        taken = archive.read(place, stream, provers=prover, trust=trust, progress=progress)
+    severity: Severity = "error" if strict else "warning"
+    findings = [
+        *_faults(path, taken, strict=strict),
+        *(
+            Finding(
+                code="cache.diverged", severity=severity, subject=key,
+                message="the archive has other content under this key than the store, which stays",
+                hint="whatever made it does not make the same twice, or one of the two was tampered with",
+            )
+            for key in taken.diverged
+        ),
+    ]  # fmt: skip
+    new, kept, skipped = (sum(counts.values()) for counts in (taken.new, taken.kept, taken.skipped))
+    notes = [f"{path}: {count(new, 'file')} new{_listed(taken.new)}, {kept} there before, {skipped} passed over"]
+    notes += _passed(taken.skipped, "passed over")
+    return Outcome(
+        command="cache import",
+        notes=tuple(notes),
+        data={
+            "file": path, "bytes": taken.size, "trusted": trust, "new": dict(taken.new), "kept": dict(taken.kept),
+            "skipped": dict(taken.skipped), "whole": not taken.fault and taken.trouble is None,
+        },
+        findings=tuple(findings),
+    )  # fmt: skip
+
+
+def _faults(path: str, taken: archive.Taken, *, strict: bool) -> Iterator[Finding]:
+    if taken.trouble is not None:
+        yield Finding(
+            code="cache.unusable", severity="error" if strict else "warning", subject=path,
+            message=f"nothing was imported: {taken.trouble.message}", hint=taken.trouble.hint or None,
+        )  # fmt: skip
+        return
+    failed = {
+        reason: number for reason, number in taken.skipped.items() if reason in _FAILURES and reason != "diverged"
+    }
+    if taken.fault or taken.skipped.get("no-header"):
+        yield Finding(
+            code="cache.archive", severity="error" if strict else "warning", subject=path,
+            message=taken.fault or "parts of the archive are damaged",
+            hint="what proves itself was imported; the rest is only missing, and is fetched or made again",
+        )  # fmt: skip
+    for reason, number in sorted(failed.items()):
+        yield Finding(
+            code="cache.archive" if reason == "refuted" else "cache.unusable",
+            severity="error" if strict else "warning", subject=path,
+            message=f"{count(number, 'member')} not imported, {reason}: {_MEANINGS[reason]}",
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _stream(path: str) -> Iterator[BinaryIO]:
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = open(path, "rb")  # noqa: SIM115 - what the block raises is not this file's
+    except OSError as error:
+        raise ArchiveUnreadable(f"cannot read {path}: {error.strerror}", path=path) from error
+    with stream:
+        yield stream
+
+
+class _Contents:
+    """What the wheels in the store put on disk, computed from their bytes."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def digest(self, key: str, document: bytes) -> str | None:
+        """Return the BLAKE3 of the only payload that belongs under ``key``; None where its wheel is not to be had."""
+        sha256 = _wheel_of(document)
+        if sha256 is None or contents.slot_of(sha256).key != key:
+            return None
+        directory = Path(self._place.root, WHEELS, sha256[:2], sha256)
+        for name in _names(directory):
+            # Broken, or not a wheel: what it would install nobody can say.
+            with contextlib.suppress(EnvidError, OSError):
+                return blake3_hex(contents.encode(read_contents(directory / name, filename=name, sha256=sha256)))
+        return None
+
+
+def _wheel_of(document: bytes) -> Sha256 | None:
+    """Return the wheel that a slot of contents is about, or None."""
+    if len(document) > _MAX_DOCUMENT:
+        return None
+    try:
+        value = parse_canonical(document)
+    except NotCanonical:
+        return None
+    components = value.get("components") if isinstance(value, Mapping) else None
+    wheel = components.get("wheel") if isinstance(components, Mapping) else None
+    is_digest = isinstance(wheel, str) and len(wheel) == 64 and set(wheel) <= set("0123456789abcdef")
+    return Sha256(str(wheel)) if is_digest else None
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(directory) if name.endswith(".whl"))
+    except OSError:
+        return []
+
+
+# --- words --------------------------------------------------------------------------------
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return f" ({', '.join(f'{number} {layer}' for layer, number in sorted(counts.items()))})" if counts else ""
+
+
+def _passed(skipped: Mapping[str, int], what: str) -> list[str]:
+    return [f"{number} {what}, {reason}: {_MEANINGS[reason]}" for reason, number in sorted(skipped.items())]
