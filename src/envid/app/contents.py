@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from envid.app.fetching import fetch_artifacts
+from envid.app.fetching import fetch_contents
+from envid.app.storing import opened
 from envid.app.workspace import Workspace
 from envid.store import contents as known_contents
 from envid.values.artifact import Artifact, Sha256
@@ -23,11 +24,11 @@ def content_digests(
     digests = _known(workspace, wheels)
     unknown = [artifact for sha256, artifact in wheels.items() if sha256 not in digests]
     if unknown:
-        fetch_artifacts(workspace, unknown, name=name, progress=progress)
-        digests |= _known(workspace, (artifact.sha256 for artifact in unknown))
+        digests |= fetch_contents(workspace, unknown, name=name, progress=progress)
     return digests
 
 
 def _known(workspace: Workspace, wheels: Iterable[Sha256]) -> dict[Sha256, str]:
-    loaded = ((sha256, known_contents.load_rows(workspace.cache, sha256)) for sha256 in wheels)
-    return {sha256: rows.digest for sha256, rows in loaded if rows is not None}
+    with opened(workspace) as place:
+        loaded = ((sha256, known_contents.load_rows(place, sha256)) for sha256 in wheels)
+        return {sha256: rows.digest for sha256, rows in loaded if rows is not None}

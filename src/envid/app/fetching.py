@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from envid import atomic
 from envid.app.network import access_of, indexes_of, places_of
+from envid.app.storing import opened
 from envid.app.workspace import Workspace
 from envid.errors import DigestMismatch, SdistRefused
 from envid.installed.wheel import read_contents
@@ -37,15 +38,31 @@ def fetch_artifacts(
 
     A file at the artifact's ``path`` (relative to the lock ``name``) is used as it is; the others come
     from envid's store, or are fetched into it. The contents of every wheel are known to
-    ``store.contents`` afterwards. Raises Offline naming what is missing, Unreachable,
+    ``store.contents`` afterwards, where that can be written. Raises Offline naming what is missing, Unreachable,
     InvalidIndexPage, DigestMismatch, InvalidWheel, UnsafePath, TooLarge, ConfigError, WriteFailed.
     """
     wanted = {artifact.sha256: artifact for artifact in artifacts}
+    found = _fetched(workspace, wanted, name, progress)
+    learn_contents(workspace, ((wanted[sha256], path) for sha256, path in found.items()), progress=progress)
+    return found
+
+
+def fetch_contents(
+    workspace: Workspace, artifacts: Iterable[Artifact], *, name: str = "default", progress: Progress = SILENT
+) -> Mapping[Sha256, str]:
+    """Return the content digests of wheels that ``store.contents`` does not know; raise as ``fetch_artifacts``."""
+    wanted = {artifact.sha256: artifact for artifact in artifacts}
+    found = _fetched(workspace, wanted, name, progress)
+    return learn_contents(workspace, ((wanted[sha256], path) for sha256, path in found.items()), progress=progress)
+
+
+def _fetched(
+    workspace: Workspace, wanted: Mapping[Sha256, Artifact], name: str, progress: Progress
+) -> dict[Sha256, Path]:
     found, missing = local_files(workspace, wanted.values(), name=name, progress=progress)
     fetch_missing(workspace, missing, name=name, progress=progress)
     for artifact in missing:
         found[artifact.sha256] = artifact_path(workspace.cache, artifact.sha256, artifact.filename)
-    learn_contents(workspace, ((wanted[sha256], path) for sha256, path in found.items()), progress=progress)
     return found
 
 
@@ -92,6 +109,10 @@ def _on_disk(workspace: Workspace, artifact: Artifact, folder: Path) -> Path | N
             return beside
         if actual is not None:
             raise _other(artifact, beside, actual)
+    if workspace.former is not None:
+        before = artifact_path(workspace.former, artifact.sha256, artifact.filename)
+        if file_sha256(before) == artifact.sha256:
+            return before
     kept = artifact_path(workspace.cache, artifact.sha256, artifact.filename)
     actual = file_sha256(kept)
     if actual is not None and actual != artifact.sha256:
@@ -161,19 +182,24 @@ def _near(artifacts: Iterable[Artifact], access: Access, indexes: Sequence[Index
 
 def learn_contents(
     workspace: Workspace, files: Iterable[tuple[Artifact, Path]], *, progress: Progress = SILENT
-) -> None:
-    """Take the contents of each wheel that ``store.contents`` does not know yet; raise InvalidWheel, UnsafePath."""
-    unknown = [
-        (artifact, path) for artifact, path in files
-        if artifact.filename.endswith(".whl") and known_contents.load_rows(workspace.cache, artifact.sha256) is None
-    ]  # fmt: skip
+) -> Mapping[Sha256, str]:
+    """Take the contents of each wheel that ``store.contents`` does not know yet; raise InvalidWheel, UnsafePath.
 
-    def learn(item: tuple[Artifact, Path]) -> None:
-        artifact, path = item
-        contents = read_contents(path, filename=artifact.filename, sha256=artifact.sha256)
-        known_contents.save(workspace.cache, contents)
+    Returns the content digests of those, because a store that cannot be written does not know them afterwards.
+    """
+    with opened(workspace) as place:
+        unknown = [
+            (artifact, path) for artifact, path in files
+            if artifact.filename.endswith(".whl") and known_contents.load_rows(place, artifact.sha256) is None
+        ]  # fmt: skip
 
-    _each(learn, unknown, "Reading wheels", progress)
+        def learn(item: tuple[Artifact, Path]) -> tuple[Sha256, str]:
+            artifact, path = item
+            contents = read_contents(path, filename=artifact.filename, sha256=artifact.sha256)
+            known_contents.save(place, contents)
+            return contents.sha256, contents.digest
+
+        return dict(_each(learn, unknown, "Reading wheels", progress))
 
 
 def project_of(filename: str) -> NormalizedName:

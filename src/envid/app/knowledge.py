@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envid.app.sourced import judge
+from envid.app.storing import opened
 from envid.app.workspace import Workspace
-from envid.errors import DigestMismatch, InvalidWheel, StoreError, TooLarge, UnsafePath
+from envid.errors import DigestMismatch, InvalidWheel, TooLarge, UnsafePath
 from envid.installed import note
 from envid.installed.check import Survey
 from envid.installed.expected import Expected, Layout
 from envid.installed.proof import Place, prove
 from envid.installed.wheel import read_contents
-from envid.store.contents import ContentRows, load_rows, save
+from envid.store.contents import ContentRows, load_rows, rows_of, save
+from envid.store.place import Place as Store
 from envid.store.wheels import artifact_path
 from envid.values.artifact import Artifact, Lock, Selected
 from envid.values.digest import blake3_hex
@@ -44,6 +46,14 @@ def gather(
     ``wheelhouse``, held to its sha256; the content digest in the lock, which proves the installed RECORD.
     ``given`` are contents that are known otherwise, by name.
     """
+    with opened(ws) as store:
+        return _gather(ws, store, lock, surveyed, layout, wheelhouse, given)
+
+
+def _gather(
+    ws: Workspace, store: Store, lock: Lock, surveyed: Survey, layout: Layout, wheelhouse: str | None,
+    given: Mapping[str, ContentRows],
+) -> Knowledge:  # fmt: skip
     expected = Expected(layout)
     findings: list[Finding] = []
     unverified = 0
@@ -58,10 +68,10 @@ def gather(
             trees = trees or item.source is not None
             unverified += 1
             continue
-        rows = given.get(place.name) or _rows(ws, artifact, wheelhouse)
+        rows = given.get(place.name) or _rows(ws, store, artifact, wheelhouse)
         if rows is None or not _same_wheel(place, rows):
             for other in wheels.get((item.name, item.version), ()):
-                others = _rows(ws, other, wheelhouse) if other.sha256 != artifact.sha256 else None
+                others = _rows(ws, store, other, wheelhouse) if other.sha256 != artifact.sha256 else None
                 if others is not None and _same_wheel(place, others):
                     findings.append(_other_wheel(place, other, artifact))
                     rows = others
@@ -101,8 +111,8 @@ def _prove(lock: Lock, artifact: Artifact, item: Selected, place: Place, expecte
     return True
 
 
-def _rows(ws: Workspace, artifact: Artifact, wheelhouse: str | None) -> ContentRows | None:
-    rows = load_rows(ws.cache, artifact.sha256)
+def _rows(ws: Workspace, store: Store, artifact: Artifact, wheelhouse: str | None) -> ContentRows | None:
+    rows = load_rows(store, artifact.sha256)
     if rows is not None:
         return rows
     for path in _wheels(ws, artifact, wheelhouse):
@@ -110,16 +120,16 @@ def _rows(ws: Workspace, artifact: Artifact, wheelhouse: str | None) -> ContentR
             contents = read_contents(path, filename=artifact.filename, sha256=artifact.sha256)
         except (DigestMismatch, InvalidWheel, UnsafePath, TooLarge, OSError):
             continue
-        try:
-            save(ws.cache, contents)
-        except StoreError:
-            return None
-        return load_rows(ws.cache, artifact.sha256)
+        # Whether or not it can be kept: this is what the wheel holds.
+        save(store, contents)
+        return rows_of(contents)
     return None
 
 
 def _wheels(ws: Workspace, artifact: Artifact, wheelhouse: str | None) -> Iterator[Path]:
     candidates = [artifact_path(ws.cache, artifact.sha256, artifact.filename)]
+    if ws.former is not None:
+        candidates.append(artifact_path(ws.former, artifact.sha256, artifact.filename))
     if wheelhouse is not None:
         candidates.append(Path(os.path.abspath(wheelhouse), artifact.filename))
     if artifact.path is not None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from envid.app.storing import opened
 from envid.app.workspace import Workspace
-from envid.errors import InvalidWheel, StoreError, TooLarge, UnsafePath
+from envid.errors import InvalidWheel, TooLarge, UnsafePath
 from envid.installed.check import Survey
 from envid.installed.interpreter import Environment
 from envid.installed.wheel import read_contents
-from envid.store.contents import ContentRows, load_rows, save
+from envid.store.contents import ContentRows, load_rows, rows_of, save
 from envid.store.wheels import file_sha256
 from envid.values.artifact import Artifact, NormalizedName, Selected
 from envid.values.finding import Finding
@@ -67,15 +68,16 @@ def _bundled(ws: Workspace, environment: Environment, name: str, version: str) -
         sha256 = file_sha256(path)
         if sha256 is None:
             continue
-        known = load_rows(ws.cache, sha256)
-        if known is None:
-            try:
-                save(ws.cache, read_contents(path, filename=path.name, sha256=sha256))
-            except (InvalidWheel, UnsafePath, TooLarge, StoreError):
-                continue
-            known = load_rows(ws.cache, sha256)
-        if known is not None:
-            return path.name, known
+        with opened(ws) as place:
+            known = load_rows(place, sha256)
+            if known is None:
+                try:
+                    contents = read_contents(path, filename=path.name, sha256=sha256)
+                except (InvalidWheel, UnsafePath, TooLarge):
+                    continue
+                save(place, contents)
+                known = rows_of(contents)
+        return path.name, known
     return None
 
 

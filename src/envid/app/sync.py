@@ -21,6 +21,7 @@ from envid.app.pythons import found, named, suitable
 from envid.app.recorded import record
 from envid.app.selecting import resolve
 from envid.app.sourced import noted, state_of
+from envid.app.storing import opened
 from envid.app.synced import Done, outcome
 from envid.app.verify import verify
 from envid.app.workspace import Workspace
@@ -43,7 +44,7 @@ from envid.lock import install
 from envid.lock.indexes import variables_of
 from envid.lock.install import Installable
 from envid.lock.pylock import read
-from envid.store.contents import ContentRows, load_rows
+from envid.store.contents import ContentRows, load_rows, rows_of
 from envid.store.wheels import file_sha256
 from envid.values.artifact import Artifact, Resolution, Selected, Sha256
 from envid.values.digest import blake3_hex
@@ -273,7 +274,7 @@ class _Sync:
         wanted = (*planned.install, *planned.reinstall)
         with atomic.temporary_directory() as scratch:
             items = self.prepare(wanted, interpreter, scratch)
-            known = self.known(items)
+            known = self.known(items, wanted)
             built = [str(item.name) for item in items if str(item.name) not in known]
             noted = change(environment, planned, known, built=built)
             try:
@@ -330,19 +331,17 @@ class _Sync:
         read_contents(wheel, filename=wheel.name, sha256=sha256)
         return wheel, Artifact(kind="wheel", filename=wheel.name, sha256=sha256 or Sha256(""))
 
-    def known(self, items: Sequence[Installable]) -> Mapping[str, ContentRows]:
+    def known(self, items: Sequence[Installable], wanted: Sequence[Selected]) -> Mapping[str, ContentRows]:
         """Return the contents of the wheels among ``items``, by name; a wheel built here is not among them."""
+        locked = {one.name for one in wanted if one.artifact is not None and one.artifact.filename.endswith(".whl")}
         known: dict[str, ContentRows] = {}
         with opened(self.workspace) as place:
             for item in items:
-                rows = None if item.artifact is None else load_rows(place, item.artifact.sha256)
-                if rows is None and not self.is_built(item) and item.artifact is not None and item.file is not None:
-                    # Learned when it was fetched, into a store that could not take it.
-                    rows = rows_of(
-                        read_contents(item.file, filename=item.artifact.filename, sha256=item.artifact.sha256)
-                    )
-                if rows is not None:
-                    known[str(item.name)] = rows
+                if item.name in locked and item.artifact is not None and item.file is not None:
+                    name, sha256 = item.artifact.filename, item.artifact.sha256
+                    rows = load_rows(place, sha256)
+                    # Learned when it was fetched, by a store that may not have been able to keep it.
+                    known[str(item.name)] = rows or rows_of(read_contents(item.file, filename=name, sha256=sha256))
         return known
 
     def install_proven(

@@ -11,7 +11,7 @@ import os
 import stat
 from typing import Final
 
-from envid.atomic import make_directories
+from envid.atomic import discard, make_directories
 from envid.errors import StoreError, WriteFailed
 from envid.slot import Slot
 from envid.store.tally import Tally
@@ -31,6 +31,7 @@ STATS: Final = "stats-v1"
 MIN_FREE: Final = 128 * 1024 * 1024
 """Bytes that stay free beside the cache unless the project says otherwise."""
 
+_HINT: Final = "set ENVID_CACHE_DIR to a directory of your own"
 PRIVATE: Final = 0o700
 GROUP: Final = 0o2770
 """Directories of a shared store: setgid, so that whatever is made below belongs to the group as well."""
@@ -120,9 +121,23 @@ def prepare(place: Place) -> Trouble | None:
             make_below(place, place.area(area))
     except WriteFailed as error:
         reason = "read-only" if os.path.isdir(place.root) else "no-directory"
-        return Trouble(reason=reason, message=error.message, hint="set ENVID_CACHE_DIR to a directory of your own")
+        return Trouble(reason=reason, message=error.message, hint=_HINT)
     # What others can write is known of the places that are read since `open_place`; here it is about writing.
     return _judged(place.area(TEMPORARY), place.policy, 0, followed=False)
+
+
+def try_out(place: Place) -> Trouble | None:
+    """Return why nothing can be written here, found by writing: modes do not tell of a filesystem that is read-only."""
+    trouble = prepare(place)
+    if trouble is not None:
+        return trouble
+    path = f"{place.area(TEMPORARY)}/{os.urandom(8).hex()}.part"
+    try:
+        write(path, b"", durable=False)
+        discard(path)
+    except WriteFailed as error:
+        return Trouble(reason="read-only", message=error.message, hint=_HINT)
+    return None
 
 
 def make_below(place: Place, path: str) -> None:
@@ -175,7 +190,7 @@ def _judged(path: str, policy: Policy, sticky: int, *, followed: bool = True) ->
     except OSError:
         # Not there yet, or out of reach: a reader misses, and a writer is told by `prepare`.
         return None
-    hint = "set ENVID_CACHE_DIR to a directory of your own"
+    hint = _HINT
     if not stat.S_ISDIR(found.st_mode):
         return Trouble(reason="untrusted", message=f"{path} is not a directory", hint=hint)
     if found.st_mode & stat.S_IWOTH and not found.st_mode & sticky:

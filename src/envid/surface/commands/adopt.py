@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from envid.app.adopt import adopt
+from envid.app.makeshift import with_cache
 from envid.app.outcome import Outcome
 from envid.app.workspace import open_workspace
 from envid.values.progress import Progress
@@ -21,4 +22,4 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
     """Call the use case."""
     workspace = open_workspace(options.project, offline=options.offline)
-    return adopt(workspace, options.file, name=options.name, progress=progress)
+    return with_cache(workspace, lambda ws: adopt(ws, options.file, name=options.name, progress=progress))

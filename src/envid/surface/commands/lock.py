@@ -41,11 +41,14 @@ def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
     if options.check:
         verdict: Outcome = import_module("envid.app.checking").check(workspace, name=options.name)
         return verdict
-    locking = import_module("envid.app.locking")
+    locking, makeshift = import_module("envid.app.locking"), import_module("envid.app.makeshift")
     changes = {"upgrade": options.upgrade, "upgrade_packages": tuple(options.upgrade_package), "progress": progress}
-    made: Outcome = (
-        locking.lock_all(workspace, **changes)
-        if options.all
-        else locking.lock(workspace, name=options.name or "default", **changes)
+    made: Outcome = makeshift.with_cache(
+        workspace,
+        lambda ws: (
+            locking.lock_all(ws, **changes)
+            if options.all
+            else locking.lock(ws, name=options.name or "default", **changes)
+        ),
     )
     return made

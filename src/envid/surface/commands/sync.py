@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from envid.app.makeshift import with_cache
 from envid.app.outcome import Outcome
 from envid.app.sync import sync
 from envid.app.workspace import open_workspace
@@ -25,7 +26,6 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
     """Call the use case."""
     workspace = open_workspace(options.project, offline=options.offline)
-    return sync(
-        workspace, venv=options.venv, target=options.target, name=options.name, python=options.python,
-        progress=progress,
-    )  # fmt: skip
+    return with_cache(workspace, lambda ws: sync(
+        ws, venv=options.venv, target=options.target, name=options.name, python=options.python, progress=progress,
+    ))  # fmt: skip

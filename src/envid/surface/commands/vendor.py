@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from envid.app.makeshift import with_cache
 from envid.app.outcome import Outcome
 from envid.app.vendor import vendor
 from envid.app.workspace import open_workspace
@@ -24,4 +25,6 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
     """Call the use case."""
     workspace = open_workspace(options.project, offline=options.offline)
-    return vendor(workspace, options.directory, targets=tuple(options.target), name=options.name, progress=progress)
+    return with_cache(workspace, lambda ws: vendor(
+        ws, options.directory, targets=tuple(options.target), name=options.name, progress=progress,
+    ))  # fmt: skip

@@ -1,0 +1,34 @@
+"""A cache for one command, where the project's own cannot be written: no command fails for want of a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from envid.app.outcome import Outcome
+from envid.app.storing import place_of
+from envid.app.workspace import Workspace
+from envid.atomic import temporary_directory
+from envid.store.place import Trouble, try_out
+
+
+def with_cache(ws: Workspace, use: Callable[[Workspace], Outcome]) -> Outcome:
+    """Return what ``use`` answers of ``ws``; with a private cache that is gone afterwards, where its own fails.
+
+    What the own cache has is read all the same. Raises what ``use`` raises, and StoreError for a cache that others
+    can write: that is to be mended, not to be gone around.
+    """
+    place = place_of(ws)
+    place.sound()
+    trouble = try_out(place)
+    if trouble is None:
+        return use(ws)
+    from pathlib import Path
+
+    with temporary_directory(prefix="envid-cache-") as made:
+        outcome = use(replace(ws, cache=Path(made) / "cache", former=ws.cache))
+    return replace(outcome, notes=(_said(ws, trouble), *outcome.notes))
+
+
+def _said(ws: Workspace, trouble: Trouble) -> str:
+    return f"{ws.cache} cannot be written, so nothing is kept for the next time: {trouble.message}"
