@@ -41,7 +41,7 @@ def taken(root: Path, *, sha256: bool = False, workers: int | None = None) -> tu
     """Return the walk that a reading made, and path to digest."""
     with Reading(str(root), [SITE, "bin"], sha256=sha256, workers=workers) as found:
         seen = Seen(reading=found)
-        listings = list(seen.take(b"", lambda _: None))
+        listings = [listing for run in seen.take(b"", lambda _: None) for listing in run]
     assert sorted(listings) == sorted(seen.listings)
     return seen.walked, digests(seen.listings)
 
@@ -76,7 +76,7 @@ def test_who_listens_hears_of_all_bytes(tmp_path: Path) -> None:
     heard: list[int] = []
     with Reading(str(tmp_path), [SITE, "bin"], workers=2) as found:
         seen = Seen(reading=found)
-        listings = list(seen.take(b"", heard.append))
+        listings = [listing for run in seen.take(b"", heard.append) for listing in run]
     assert sum(heard) == sum(sum(listing.numbers()[1::5]) for listing in listings)
 
 
@@ -116,7 +116,7 @@ def test_directories_made_meanwhile_are_read(tmp_path: Path) -> None:
             (tmp_path / SITE / place).mkdir(parents=True)
             (tmp_path / SITE / place / "late.py").write_text("late")
         seen = Seen(reading=found)
-        listings = list(seen.take(b"", lambda _: None))
+        listings = [listing for run in seen.take(b"", lambda _: None) for listing in run]
     late = [path for path, digest in digests(listings).items() if digest == blake3(b"late").digest()]
     assert sorted(late) == [f"{SITE}/{place}/late.py" for place in ("new", "p1/new/deeper", "p2/b/c/new")]
     assert len({listing.path for listing in listings}) == len(listings)
@@ -151,10 +151,9 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     assert taken(tmp_path)[1][f"{SITE}/huge"] == UNREAD
 
 
-def _examined(root: Path, expected: Expected, listings: Sequence[Listing], *, sha256: bool) -> Sorted:
-    return examine(
-        str(root), listings, None, expected, pythons=(), sha256=sha256, meanwhile=lambda _: None
-    )  # fmt: skip
+def _examined(root: Path, expected: Expected, seen: Seen, *, sha256: bool) -> Sorted:
+    runs = seen.take(b"", lambda _: None)
+    return examine(str(root), runs, None, expected, pythons=(), sha256=sha256, meanwhile=lambda _: None)
 
 
 def test_the_verdict_is_the_same_however_the_bytes_were_read(tmp_path: Path) -> None:
@@ -175,11 +174,10 @@ def test_the_verdict_is_the_same_however_the_bytes_were_read(tmp_path: Path) -> 
     files[11].unlink()
     files[11].symlink_to(files[12])
     walked = walk(str(tmp_path), [SITE, "bin"], [])
-    answers = [_examined(tmp_path, expected, unpack(walked), sha256=False)]
+    answers = [_examined(tmp_path, expected, Seen(walked), sha256=False)]
     for sha256 in (False, True):
         with Reading(str(tmp_path), [SITE, "bin"], sha256=sha256) as found:
-            listings = list(Seen(reading=found).take(b"", lambda _: None))
-        answers.append(_examined(tmp_path, expected, listings, sha256=sha256))
+            answers.append(_examined(tmp_path, expected, Seen(reading=found), sha256=sha256))
     told = [{(one.code, one.path, one.message) for one in answer.findings} for answer in answers]
     assert told[0] == told[1] == told[2]
     assert {one[1] for one in told[0]} == {files[at].relative_to(tmp_path).as_posix() for at in (5, 6, 7, 8, 10, 11)}

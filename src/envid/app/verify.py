@@ -28,15 +28,29 @@ from envid.errors import (
     WriteFailed,
 )
 from envid.installed import statindex, witness
-from envid.installed.check import Depth, Report, Survey, check, check_quick, layout_of, sites, survey, top_names
+from envid.installed.check import (
+    Depth,
+    Report,
+    Survey,
+    check,
+    check_quick,
+    layout_of,
+    names_now,
+    sites,
+    survey,
+    top_names,
+)
 from envid.installed.expected import Layout
 from envid.installed.files import Suspects
 from envid.installed.interpreter import Environment, environment_of, measure, probe, running
-from envid.installed.listing import unpack
+from envid.installed.listing import Seen, unpack
+from envid.installed.neighbours import places
 from envid.installed.prefix import check_prefix
+from envid.installed.reading import Reading
 from envid.installed.walk import walk
 from envid.installed.wheelhouse import check_wheelhouse
 from envid.lock.pylock import read
+from envid.store.contents import load_rows
 from envid.values.artifact import Lock, Resolution, Selected
 from envid.values.digest import JSONValue, blake3_hex
 from envid.values.finding import Finding
@@ -256,47 +270,62 @@ class _Run:
 
     def _quick(self, layout: Layout, scripts: Sequence[str]) -> tuple[Survey, Report]:
         root = str(self.environment.root)
-        singles = ["pyvenv.cfg", SYNC_MARKER]
+        singles = ["pyvenv.cfg", SYNC_MARKER, *places(layout)]
         seen = witness.of_tops(root, list(sites(layout)), layout.scripts, singles)
         names = {site: sorted(os.listdir(f"{root}/{site}")) for site in sites(layout)}
         surveyed, known = self._known(names, layout)
         self.examined.witness = seen
-        return surveyed, check_quick(surveyed, known.expected, names, scripts)
+        return surveyed, check_quick(root, surveyed, known.expected, names, scripts)
 
     def _walked(self, layout: Layout) -> tuple[Survey, Report]:
         root = str(self.environment.root)
         tops = list(dict.fromkeys((*sites(layout), layout.scripts)))
-        walked = walk(root, tops, [])
-        listings = unpack(walked)
-        surveyed, known = self._known(top_names(listings, layout), layout)
+        index = statindex.index_path(self.ws.cache, os.path.realpath(root))
+        if self.depth != "full" and index.exists():
+            seen = Seen(walk(root, tops, []))
+            surveyed, known = self._known(top_names(seen.listings, layout), layout)
+            return surveyed, self._proven(tops, index, seen, surveyed, known, read=False)
+        with Reading(root, tops, sha256=self._by_sha256()) as reading:
+            surveyed, known = self._known(names_now(root, layout), layout)
+            return surveyed, self._proven(tops, index, Seen(reading=reading), surveyed, known, read=True)
+
+    def _by_sha256(self) -> bool:
+        """Guess by a few wheels whether their RECORDs will have to tell what the files should be."""
+        known = self.lock.contents or {}
+        wheels = [item.artifact for item in self.resolution.selected if item.artifact is not None]
+        some = wheels[:: max(len(wheels) // 4, 1)]
+        without = [wheel for wheel in some if wheel.sha256 in known and load_rows(self.ws.cache, wheel.sha256) is None]
+        return 2 * len(without) > len(some)
+
+    def _proven(
+        self, tops: list[str], index: Path, seen: Seen, surveyed: Survey, known: Knowledge, *, read: bool
+    ) -> Report:
+        root = str(self.environment.root)
         inside = tuple(f"{top}/" for top in tops)
         singles = sorted(path for path in known.expected.rows if not path.startswith(inside))
-        singles += ["pyvenv.cfg", SYNC_MARKER, str(self.environment.base_executable)]
+        singles += ["pyvenv.cfg", SYNC_MARKER, *places(layout), str(self.environment.base_executable)]
         alone = walk(root, [], singles)
-        walked += alone
-        listings += unpack(alone)
-        real = os.path.realpath(root)
-        index = statindex.index_path(self.ws.cache, real)
-        bound = statindex.binding(real, _digest(self.resolution, known))
-        before = None if self.depth == "full" else statindex.load(index, bound)
-        suspects: Suspects | None = None if before is None else statindex.changed(before, walked)
+        bound = statindex.binding(os.path.realpath(root), _digest(self.resolution, known))
+        before = None if read else statindex.load(index, bound)
+        suspects: Suspects | None = None if before is None else statindex.changed(before, seen.walked + alone)
         self.progress.begin("Verifying files", None, "bytes")
         try:
             report = check(
-                self.environment, listings, suspects, surveyed, known.expected, interpreter=self.interpreter,
-                deep=self.depth == "full", known=None if before is None else _names(before), modes=self._modes(),
+                self.environment, seen.take(alone, self.progress.advance), suspects, surveyed, known.expected,
+                interpreter=self.interpreter, deep=self.depth == "full",
+                known=None if before is None else _names(before), modes=self._modes(), sha256=seen.sha256,
                 tell=self.progress.advance, cache=self.ws.cache,
             )  # fmt: skip
         finally:
             self.progress.end()
-        kept = statindex.keep(listings, unproven=report.unproven, started_ns=self.started)
+        kept = statindex.keep(seen.listings, unproven=report.unproven, started_ns=self.started)
         if kept != before:
             # An index that cannot be kept costs time, not the answer.
             with contextlib.suppress(WriteFailed):
                 statindex.save(index, bound, kept)
-        if kept == walked:
-            self.examined.witness = witness.of_walk(root, tops, singles, walked)
-        return surveyed, report
+        if kept == seen.walked:
+            self.examined.witness = witness.of_walk(root, tops, singles, seen.walked)
+        return report
 
     def _modes(self) -> bool:
         """Tell whether the filesystem keeps modes: where every file is executable, none was made so."""

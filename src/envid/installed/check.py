@@ -21,6 +21,8 @@ from envid.installed.hashing import compare as hash_compare
 from envid.installed.interpreter import Environment
 from envid.installed.launcher import python_paths
 from envid.installed.listing import Listing
+from envid.installed.marks import check_marks
+from envid.installed.neighbours import check_neighbours
 from envid.installed.proof import Place, check_record, claims
 from envid.installed.record import INSTALLER_FILES, RecordRow
 from envid.installed.strays import AT_START, explain
@@ -126,7 +128,7 @@ def names_now(root: str, layout: Layout) -> dict[str, list[str]]:
 
 def check(
     environment: Environment,
-    listings: Iterable[Listing],
+    runs: Iterable[Sequence[Listing]],
     suspects: Suspects | None,
     surveyed: Survey,
     expected: Expected,
@@ -139,11 +141,11 @@ def check(
     tell: Callable[[int], None] | None = None,
     cache: Path | None = None,
 ) -> Report:
-    """Prove every file of the walk ``listings``; ``suspects`` limits what is read, ``None`` reads everything.
+    """Prove every file of the walk ``runs``; ``suspects`` limits what is read, ``None`` reads everything.
 
     ``deep`` compares the code of every ``.pyc``. ``known`` holds the names that the index had for each
     directory. ``modes`` is False on a filesystem that keeps none. ``sha256`` tells of which kind the digests in
-    ``listings`` are. ``cache`` is envid's cache directory, where good bytecode is remembered.
+    ``runs`` are (``files.examine``). ``cache`` is envid's cache directory, where good bytecode is remembered.
     """
     layout = expected.layout
     root = str(environment.root)
@@ -159,12 +161,16 @@ def check(
         # All of them, and first: listings may be on their way from processes that need no help as yet.
         _records(report, surveyed, expected, None, ())
     found = examine(
-        root, listings, suspects, expected, pythons=python_paths(environment), modes=modes, sha256=sha256, tell=tell,
+        root, runs, suspects, expected, pythons=python_paths(environment), modes=modes, sha256=sha256, tell=tell,
         meanwhile=records,
     )  # fmt: skip
     report.files, report.size = found.files, found.size
     claimed = _claimed(surveyed, {owner.name for owner in expected.owners}, expected)
-    compiled, remaining = _told_apart(report, found, surveyed, expected, claimed, paths, known)
+    marks: list[str] = []
+    compiled, remaining = _told_apart(report, found, surveyed, expected, claimed, paths, known, marks)
+    _marked(report, surveyed, marks)
+    _bare(report, root, found, sites(layout))
+    report.findings += check_neighbours(root, layout, expected.rows)
     if suspects is not None:
         remaining = [other for other in remaining if other[2]]
     _claims(report, root, claimed, paths)
@@ -185,14 +191,20 @@ def check(
 def _told_apart(
     report: Report, found: Sorted, surveyed: Survey, expected: Expected,
     claimed: Mapping[str, tuple[str, RecordRow]], paths: set[str], known: Mapping[str, frozenset[str]] | None,
+    marks: list[str],
 ) -> tuple[list[Cached], list[tuple[str, int, bool]]]:  # fmt: skip
-    """Return, of the files that no wheel brought, the compiled ones that are suspicious, and those of nobody."""
+    """Return, of the files that no wheel brought, the compiled ones that are suspicious, and those of nobody.
+
+    ``marks`` gets the suspicious ones that installers leave about themselves.
+    """
     compiled: list[Cached] = []
     infos = {place.info for _, place in surveyed.matched.values()} | {place.info for place in surveyed.others}
     remaining = []
     for path, mode, suspicious in found.others:
         directory, _, name = path.rpartition("/")
         if name in INSTALLER_FILES and directory in infos and mode & 0o170000 == 0o100000:
+            if suspicious:
+                marks.append(path)
             continue
         if path in claimed and mode & 0o170000 == 0o100000 and not is_cached(path):
             report.unproven.add(path)
@@ -203,6 +215,27 @@ def _told_apart(
             continue
         remaining.append((path, mode, suspicious))
     return compiled, remaining
+
+
+def _marked(report: Report, surveyed: Survey, marks: Sequence[str]) -> None:
+    places = {place.info: place for _, place in surveyed.matched.values()}
+    # A source that the lock does not name is worth saying even where RECORD knows of it, and once is enough.
+    told = {finding.path for finding in report.findings}
+    for finding in check_marks(places, marks):
+        if finding.path is not None and finding.path not in told:
+            report.findings.append(finding)
+            report.unproven.add(finding.path)
+
+
+def _bare(report: Report, root: str, found: Sorted, homes: Sequence[str]) -> None:
+    """Find directories without any file directly in site-packages, which Python imports as packages."""
+    for path in found.bare:
+        if path.rpartition("/")[0] in homes and not any(names for _, _, names in os.walk(f"{root}/{path}")):
+            report.findings.append(Finding(
+                code="env.extra-file", severity="error", subject=path.rpartition("/")[2], path=path,
+                message="no locked wheel brought this empty directory, which Python imports as a package",
+                hint="remove it, or run `envid sync`",
+            ))  # fmt: skip
 
 
 def _top_level(expected: Expected) -> set[str]:
@@ -286,15 +319,16 @@ def _claims(report: Report, root: str, claimed: Mapping[str, tuple[str, RecordRo
 
 
 def check_quick(
-    surveyed: Survey, expected: Expected, names: Mapping[str, Sequence[str]], scripts: Sequence[str]
+    root: str, surveyed: Survey, expected: Expected, names: Mapping[str, Sequence[str]], scripts: Sequence[str]
 ) -> Report:
     """Prove the RECORDs of the distributions, and that nothing stands beside them at the top level.
 
-    ``names`` as in ``survey``; ``scripts`` are the names in the scripts directory.
+    ``root`` is the environment, ``names`` as in ``survey``; ``scripts`` are the names in the scripts directory.
     """
     report = Report()
     _records(report, surveyed, expected, None, ())
     layout = expected.layout
+    report.findings += check_neighbours(root, layout, expected.rows)
     claimed = _claimed(surveyed, {owner.name for owner in expected.owners}, expected)
     tops = {place.info for place in surveyed.others} | {place.info for _, place in surveyed.matched.values()}
     for paths in (expected.rows, expected.launchers, claimed):

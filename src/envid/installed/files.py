@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from array import array
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -12,7 +13,7 @@ from envid.installed.expected import UNKNOWN_SIZE, Expected, Owner
 from envid.installed.hashing import Job
 from envid.installed.launcher import launcher_ok, script_ok
 from envid.installed.listing import Listing
-from envid.installed.reading import DIGEST, UNREAD
+from envid.installed.reading import UNREAD
 from envid.installed.strays import INTERPRETER, VENV_SCRIPTS, explain
 from envid.installed.walk import FIELDS
 from envid.values.finding import Finding
@@ -53,13 +54,15 @@ class Sorted:
         """Path and row of each job."""
         self.scripts: list[tuple[str, int]] = []
         self.launchers: list[str] = []
+        self.bare: list[str] = []
+        """Directories without files directly in them."""
         self.others: list[tuple[str, int, bool]] = []
         """Path, mode and whether it changed, of files that no wheel brought."""
 
 
 def examine(
     root: str,
-    listings: Iterable[Listing],
+    runs: Iterable[Sequence[Listing]],
     suspects: Suspects | None,
     expected: Expected,
     *,
@@ -71,16 +74,17 @@ def examine(
 ) -> Sorted:
     """Sort all files below ``root`` and prove the contents of those that wheels brought.
 
+    ``runs`` are the listings of a walk, in any order; in each, all have digests or none.
     ``suspects`` limits what is read; ``None`` reads everything. ``pythons`` are the spellings of the
     environment's interpreter that a script may name. ``modes`` is False on filesystems that keep none.
-    ``sha256`` tells of which kind the digests in ``listings`` are, if they have any.
+    ``sha256`` tells of which kind the digests in ``runs`` are, if they have any.
     ``meanwhile`` is called with the files sorted, while others are read.
     ``others`` of the answer is left for the caller to judge.
     """
     found = Sorted(len(expected.digests))
     sorter = _Sorter(root, suspects, expected, found, modes, sha256)
-    for listing in listings:
-        sorter.sort(listing)
+    for listings in runs:
+        sorter.sort(listings)
     answers = hashing.compare(found.jobs, tell=tell, meanwhile=lambda: meanwhile(found))
     _judge(root, expected, found, answers)
     _scripts(root, expected, found, pythons)
@@ -89,7 +93,7 @@ def examine(
 
 
 class _Sorter:
-    """Sorts the names of one directory after the other; all that is as it should be, with as little work as can be."""
+    """Sorts the names of directories; those that are as they should be, with as little work as can be."""
 
     def __init__(
         self, root: str, suspects: Suspects | None, expected: Expected, found: Sorted, modes: bool, sha256: bool
@@ -107,39 +111,48 @@ class _Sorter:
         self.right = (stat.S_IFREG, (stat.S_IFREG | stat.S_IXUSR) & strict, stat.S_IFREG)
         """What they must be."""
 
-    def sort(self, listing: Listing) -> None:
-        """Note what is there, what is wrong with it, and what is to be read."""
+    def sort(self, listings: Sequence[Listing]) -> None:
+        """Note what is there, what is wrong with it, and what is to be read; of many directories at once."""
         found, suspects = self.found, self.suspects
-        changed: Container[str] | None = None if suspects is None else suspects.get(listing.path, ())
-        if listing.whole:
-            _directory(listing, found, self.modes)
-        if not listing.names:
-            return
-        prefix = f"{listing.path}/" if listing.path else ""
-        numbers = listing.numbers()
+        paths: list[str] = []
+        suspicious: list[bool] = []
+        alone: set[str] = set()
+        for listing in listings:
+            if listing.whole:
+                _directory(listing, found, self.modes)
+            if not listing.names:
+                found.bare.append(listing.path)
+                continue
+            prefix = f"{listing.path}/" if listing.path else ""
+            names = listing.files()
+            paths += [prefix + name for name in names]
+            changed: Container[str] | None = None if suspects is None else suspects.get(listing.path, ())
+            suspicious += [changed is None] * len(names) if not changed else [name in changed for name in names]
+            if not listing.whole:
+                alone.update([prefix + name for name in names])
+        numbers = array("q")
+        numbers.frombytes(b"".join([listing.stats for listing in listings]))
         modes, sizes = numbers[0::FIELDS], numbers[1::FIELDS]
         found.files += len(modes) - modes.count(0)
         found.size += sum(sizes)
-        digests = listing.digests.hex()
+        digests = b"".join([listing.digests for listing in listings]).hex()
         wanted, lengths, seen = self.expected.digests, self.expected.sizes, found.seen
         kinds, masks, right = self.kinds, self.masks, self.right
-        for index, (name, row) in enumerate(self._rows(prefix, listing.files())):
-            mode = modes[index]
+        rows = map(self.expected.rows.get, paths)
+        at = -64
+        for path, row, mode, size, doubt in zip(paths, rows, modes, sizes, suspicious, strict=True):
+            at += 64
             if row is None or (kind := kinds[row]) == _ODD or mode & masks[kind] != right[kind]:
                 if mode != 0:
-                    self._one(prefix + name, row, mode, listing, index, changed is None or name in changed)
+                    self._one(path, row, mode, size, digests[at : at + 64], doubt, path in alone)
                 continue
             seen[row] = 1
-            if changed is not None and name not in changed:
-                continue
-            if digests and digests[64 * index : 64 * index + 64] == wanted[row] and sizes[index] == lengths[row]:
-                continue
-            self._read(prefix + name, row, sizes[index], digests[64 * index : 64 * index + 64])
+            if doubt and (digests[at : at + 64] != wanted[row] or size != lengths[row]):
+                self._read(path, row, size, digests[at : at + 64])
 
-    def _rows(self, prefix: str, names: list[str]) -> Iterable[tuple[str, int | None]]:
-        return zip(names, map(self.expected.rows.get, [prefix + name for name in names]), strict=True)
-
-    def _one(self, path: str, row: int | None, mode: int, listing: Listing, index: int, suspicious: bool) -> None:
+    def _one(
+        self, path: str, row: int | None, mode: int, size: int, digest: str, suspicious: bool, alone: bool
+    ) -> None:
         """Sort one file that is not wholly ordinary."""
         found, expected = self.found, self.expected
         if row is None:
@@ -148,7 +161,7 @@ class _Sorter:
                 found.generated.add(path)
                 if suspicious and _sound(path, mode, True, found, self.modes, lambda: owners[-1][0]):
                     found.launchers.append(path)
-            elif listing.whole:
+            elif not alone:
                 found.others.append((path, mode, suspicious))
             return
         found.seen[row] = 1
@@ -160,8 +173,7 @@ class _Sorter:
         if row in expected.tails:
             found.scripts.append((path, row))
         else:
-            digest = listing.digests[DIGEST * index : DIGEST * index + DIGEST].hex()
-            self._read(path, row, listing.numbers()[FIELDS * index + 1], digest)
+            self._read(path, row, size, digest)
 
     def _read(self, path: str, row: int, size: int, digest: str) -> None:
         """Hold the file to its row by the digest that is known of it, or have it read."""

@@ -81,21 +81,26 @@ class Seen:
         """Whether digests in the listings are SHA-256 instead of BLAKE3."""
         return self._reading is not None and self._reading.sha256
 
-    def take(self, alone: bytes, tell: Callable[[int], None]) -> Iterator[Listing]:
-        """Yield every listing once, with digests where files were read, last those of the packed walk ``alone``.
+    def take(self, alone: bytes, tell: Callable[[int], None]) -> Iterator[list[Listing]]:
+        """Yield every listing once, many at a time, last those of the packed walk ``alone``, of which none is read.
 
         ``tell`` hears of the bytes of files as they are read.
         """
-        yield from self.listings
+        yield self.listings
         runs: list[tuple[int, bytes, list[Listing]]] = []
         for number, walked, digests in self._reading.runs() if self._reading is not None else ():
             listings = unpack(walked, digests)
             runs.append((number, walked, listings))
-            tell(sum([sum(listing.numbers()[1::FIELDS]) for listing in listings]))
-            yield from listings
+            tell(_size(listings))
+            yield listings
         runs.sort(key=lambda run: run[0])
         self.walked += b"".join([walked for _, walked, _ in runs]) + alone
-        self.listings += [listing for _, _, listings in runs for listing in listings]
         last = unpack(alone)
-        self.listings += last
-        yield from last
+        self.listings = [*self.listings, *(listing for *_, listings in runs for listing in listings), *last]
+        yield last
+
+
+def _size(listings: list[Listing]) -> int:
+    numbers = array("q")
+    numbers.frombytes(b"".join([listing.stats for listing in listings]))
+    return sum(numbers[1::FIELDS])

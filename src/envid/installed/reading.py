@@ -6,41 +6,43 @@ Forked processes, not threads: for files of a few kilobytes the interpreter's ow
 waits for.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Collection, Iterator
 from struct import Struct
-from typing import Protocol
+from typing import Final, Protocol
 
 from blake3 import blake3
 
 from envid.installed.walk import Look, directory, halves, names_in, processors, status_of
 
-DIGEST = 32
+DIGEST: Final = 32
 """Bytes for each name: BLAKE3, or SHA-256 where that was asked for."""
-UNREAD = bytes(DIGEST)
+UNREAD: Final = bytes(DIGEST)
 """Of what is no file, cannot be read, or is larger than ``MAX_FILE``."""
-MAX_FILE = 1 << 32
+MAX_FILE: Final = 1 << 32
 """Bytes; no wheel brings a larger file (zip needs an extension for it), and a sparse one costs nothing to make."""
 
-_SMALL = 64 * 1024
+_SMALL: Final = 64 * 1024
 """Files up to this are read into bytes of their own; larger ones into memory that need not be asked for each time."""
-_CHUNK = 1 << 19
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHUNK: Final = 1 << 19
+_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Not blocking: a pipe put in the file's place must not hold us up for ever."""
-_REGULAR = 0o100000
-_FRAME = Struct("<IQQ")
+_TYPE, _REGULAR = 0o170000, 0o100000
+_FRAME: Final = Struct("<IQQ")
 """Number of the run, bytes of its walk, bytes of its digests."""
-_RUNS = 512
+_RUNS: Final = 512
 """Runs that the work is cut into; all their numbers fit into a pipe that nobody reads yet."""
-_WORTH_FORKING = 24
-_PIPE = 1 << 20
+_WORTH_FORKING: Final = 24
+_PIPE: Final = 1 << 20
 """What may wait in a pipe while nobody reads it, where the system lets us say so."""
 
 Run = tuple[int, bytes, bytes]
 """Its number, the packed walk of some directories, and ``DIGEST`` bytes for each name in it."""
 
 
-_BUFFER = memoryview(bytearray(_CHUNK))
+_BUFFER: Final = memoryview(bytearray(_CHUNK))
 """Read into again and again; of each process its own, after the first write."""
 
 
@@ -71,7 +73,7 @@ class Reading:
             for _ in range(count - 1):
                 self._fork()
 
-    def __enter__(self) -> "Reading":
+    def __enter__(self) -> Reading:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -160,22 +162,31 @@ def reader(digests: list[bytes], *, sha256: bool) -> Look:
         from hashlib import sha256 as hasher
 
     def look(entry: os.DirEntry[str], handle: int) -> os.stat_result:
-        file = -1
-        if entry.is_file(follow_symlinks=False):
-            try:
-                file = os.open(entry.name, _FLAGS, dir_fd=handle)
-            except FileNotFoundError:
-                raise
-            except OSError:
-                file = -1
-        if file < 0:
+        if not entry.is_file(follow_symlinks=False):
+            status = status_of(entry, handle)
+            digests.append(UNREAD)
+            return status
+        try:
+            file = os.open(entry.name, _FLAGS, dir_fd=handle)
+        except FileNotFoundError:
+            raise
+        except OSError:
             status = status_of(entry, handle)
             digests.append(UNREAD)
             return status
         try:
             # Of the file that is read, and before it is: a later change of it has another time.
             status = os.fstat(file)
-            digests.append(_digest(file, status, hasher))
+            try:
+                size = status.st_size
+                # One byte more, so that the end of the file shows without a second read.
+                if size > _SMALL or status.st_mode & _TYPE != _REGULAR or len(data := os.read(file, size + 1)) != size:
+                    digest = _long(file, status, hasher)
+                else:
+                    digest = hasher(data).digest()
+            except OSError:
+                digest = UNREAD
+            digests.append(digest)
         finally:
             os.close(file)
         return status
@@ -183,20 +194,13 @@ def reader(digests: list[bytes], *, sha256: bool) -> Look:
     return look
 
 
-def _digest(file: int, status: os.stat_result, hasher: Callable[[bytes], Hasher]) -> bytes:
-    size = status.st_size
-    if status.st_mode & 0o170000 != _REGULAR or size > MAX_FILE:
+def _long(file: int, status: os.stat_result, hasher: Callable[[bytes], Hasher]) -> bytes:
+    if status.st_mode & _TYPE != _REGULAR or status.st_size > MAX_FILE:
         return UNREAD
-    try:
-        # One byte more, so that the end of the file shows without a second read.
-        data = os.read(file, size + 1) if size <= _SMALL else b""
-        digest = hasher(data)
-        if len(data) == size > 0:
-            return digest.digest()
-        while length := os.readv(file, [_BUFFER]):
-            digest.update(_BUFFER[:length])
-    except OSError:
-        return UNREAD
+    os.lseek(file, 0, os.SEEK_SET)
+    digest = hasher(b"")
+    while length := os.readv(file, [_BUFFER]):
+        digest.update(_BUFFER[:length])
     return digest.digest()
 
 
