@@ -289,6 +289,19 @@ class SealBroken(StoreError):
     hint = "remove the tree and make it again"
 
 
+class NetworkFilesystem(StoreError):
+    """The cache is on a filesystem of a network, where guards do not keep other machines out."""
+
+    slug = "store.network"
+    hint = "while no other machine uses the cache: run it again with --force"
+
+
+class EntryNotFound(StoreError):
+    """The cache has no entry of this key."""
+
+    slug = "store.no-entry"
+
+
 # --- 8: toolchain -----------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ from envid.store.entry import Damage, Header
 from envid.store.place import Place
 from envid.values.digest import blake3_hex
 from envid.values.frozen import dataclass
+from envid.whole import shut
 
 LAYER: Final = "blob"
 """The layer in a blob's key, and in the counts."""
@@ -83,7 +84,7 @@ def keep_file(place: Place, path: str) -> Kept | Bypass:
     except OSError as error:
         return _bypass(place, "unwritable", f"cannot read {path}: {error.strerror}")
     finally:
-        os.close(handle)
+        shut(handle)
     return keep_bytes(place, data)
 
 
@@ -124,8 +125,23 @@ def lay(place: Place, digest: str, destination: str, *, mode: int) -> Miss | Non
     except Damage as damage:
         return _damaged(place, path, damage)
     finally:
-        os.close(handle)
+        shut(handle)
     place.tally.add(LAYER, "hit")
+    return None
+
+
+def fault(place: Place, digest: str) -> str | None:
+    """Return what is wrong with the blob ``digest``, a name of ``values.reason.MISSES``; nothing is touched."""
+    opened = open_file(place.blob_path(digest), place, renew=False)
+    if isinstance(opened, Miss):
+        return opened.reason
+    handle, found = opened
+    try:
+        _through(handle, found.st_size, digest, None)
+    except Damage as damage:
+        return damage.reason
+    finally:
+        shut(handle)
     return None
 
 
@@ -213,7 +229,7 @@ def _is_sound(place: Place, path: str, digest: str) -> bool:
         set_aside(place, path, damage.reason)
         return False
     finally:
-        os.close(handle)
+        shut(handle)
     return True
 
 

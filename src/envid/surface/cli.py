@@ -24,7 +24,9 @@ COMMANDS = {
     "matrix": "envid.surface.commands.matrix",
     "explain": "envid.surface.commands.explain",
     "diff": "envid.surface.commands.diff",
+    "run": "envid.surface.commands.run",
     "restore": "envid.surface.commands.restore",
+    "cache": "envid.surface.commands.cache",
     "doctor": "envid.surface.commands.doctor",
 }
 """Command to the module that declares its options (``declare``) and calls its use case (``answer``)."""
@@ -38,6 +40,9 @@ def main(argv: list[str] | None = None) -> int:
     sys.stderr = sys.stderr or StringIO()
     try:
         _listen()
+        if arguments[:1] == ["run"] and (said := _unchanged(arguments)) is not None:
+            sys.stderr.write("" if "--quiet" in arguments[: arguments.index("--")] else said)
+            return 0
         remembered = _still(arguments) if arguments[:1] == ["verify"] else recall(arguments)
         if remembered is None:
             return _cold(arguments)
@@ -71,6 +76,11 @@ def _still(arguments: list[str]) -> tuple[str, int] | None:
     # Late as well: `envid key` should not pay for the walk through an environment.
     remembered: tuple[str, int] | None = __import__("envid.app.still").app.still.still(arguments)
     return remembered
+
+
+def _unchanged(arguments: list[str]) -> str | None:
+    said: str | None = __import__("envid.app.rerun").app.rerun.unchanged(arguments)
+    return said
 
 
 def _cold(arguments: list[str]) -> int:

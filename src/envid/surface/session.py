@@ -48,7 +48,7 @@ def _render(arguments: list[str], outcome: Outcome, json: bool, quiet: bool) -> 
 
 def complain(error: EnvidError, arguments: list[str], commands: Mapping[str, str]) -> int:
     """Render an expected failure; return its exit code."""
-    if "--json" in arguments:
+    if _wants_json(arguments):
         sys.stdout.write(late("envid.surface.wire").failure(error, command=_command(arguments, commands)))
     else:
         console.complain(error)
@@ -61,7 +61,7 @@ def confess(error: Exception, arguments: list[str], commands: Mapping[str, str],
 
     sys.stderr.write("".join(traceback.format_exception(error)))
     message = f"internal error: {type(error).__name__}: {error}"
-    if "--json" in arguments:
+    if _wants_json(arguments):
         bug = EnvidError(message, hint="this is a bug in envid; please report it with the traceback on stderr")
         bug.slug = "bug"
         sys.stdout.write(late("envid.surface.wire").failure(bug, command=_command(arguments, commands)))
@@ -70,7 +70,18 @@ def confess(error: Exception, arguments: list[str], commands: Mapping[str, str],
     return status
 
 
+def _wants_json(arguments: list[str]) -> bool:
+    # What stands after `--` are the words of a user's own command.
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in own
+
+
 def _command(arguments: list[str], commands: Mapping[str, str]) -> str:
     # The value of an option is no command, even where a directory is called `lock`.
     words = [word for before, word in zip(["", *arguments], arguments, strict=False) if before != "--project"]
-    return next((word for word in words if word in commands), "envid")
+    command = next((word for word in words if word in commands), "envid")
+    if command != "cache":
+        return command
+    # Its verbs answer with other data each, and have schemas of their own.
+    verb = next((word for word in words[words.index(command) + 1 :] if word[:1] != "-"), "")
+    return f"{command}-{verb}" if verb.isascii() and verb.isalpha() else command

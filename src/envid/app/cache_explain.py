@@ -1,0 +1,172 @@
+"""``envid cache explain``: why a layer misses, told by the nearest that is recorded; or what one entry is."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Final
+
+from envid.app.keys import DEFAULT_LAYER, identify_for
+from envid.app.outcome import Outcome, count
+from envid.app.storing import place_of
+from envid.app.workspace import Workspace
+from envid.errors import EntryNotFound, UsageError
+from envid.identity import LAYERS, Change
+from envid.slot import changes, of_identity
+from envid.store.cache import Candidate, find
+from envid.store.place import Place
+from envid.store.recent import Record, entries_of, identities_of, look
+from envid.store.roots import read_roots
+from envid.values.amount import show_size
+from envid.values.digest import JSONValue, NotCanonical, parse_canonical
+from envid.values.frozen import dataclass
+from envid.values.reason import MISSES
+
+_KEY: Final = r"envid1-([a-z0-9][a-z0-9_-]{0,31})-([0-9a-f]{64})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """A record, and what differs between it and what is asked about."""
+
+    record: Record
+    changes: tuple[Change, ...]
+
+
+def cache_explain(
+    ws: Workspace, what: str | None = None, *, target: str | None = None, name: str = "default"
+) -> Outcome:
+    """Answer for a key: what that entry is; for a layer: whether it hits now, and if not, what is nearest.
+
+    ``what`` defaults to the layer env. Compared are the identities that were recorded and the entries that are there,
+    the ``MOST`` latest of them; for a layer whose identity needs more than a project (``run``), the latest entry
+    with the others. ``data`` of a layer: ``{"layer", "key", "found", "reason", "candidates", "nearest": {"key",
+    "source", "used", "changes": [{"component", "what", "subject", "old", "new", "text"}]} | null}``; of a key:
+    ``{"key", "layer", "document", "size", "stored", "made-by", "used", "blobs", "projects"}``. Raises EntryNotFound,
+    UsageError, and what ``key`` raises.
+    """
+    place = place_of(ws)
+    place.sound()
+    what = what or DEFAULT_LAYER
+    if (key := re.fullmatch(_KEY, what)) is not None:
+        return _entry(place, what, key[1], key[2])
+    if what.startswith("envid1-"):
+        raise UsageError(f"`{ascii(what[:120])[1:-1]}` is no key", hint="a key is envid1-LAYER- and 64 digits")
+    if what in LAYERS or what in ws.intent.settings.layers:
+        return _layer(ws, place, what, target, name)
+    return _latest(place, what)
+
+
+def _layer(ws: Workspace, place: Place, layer: str, target: str | None, name: str) -> Outcome:
+    """Compare the current identity of ``layer`` with what is recorded of it."""
+    slot = of_identity(identify_for(ws, layer=layer, target=target, name=name).identity)
+    found = find(place, slot)
+    reason = "" if isinstance(found, Candidate) else found.reason
+    records = [*entries_of(place, layer), *identities_of(place, layer)]
+    same = [record for record in records if record.document == slot.document]
+    nearest = _nearest(slot.document, [record for record in records if record.document != slot.document])
+    lines = [f"{slot.key}"]
+    if not reason:
+        lines.append("hit: the cache has an entry of the current identity")
+    else:
+        lines.append(f"miss ({reason}): {MISSES[reason]}")
+        if same:
+            lines.append(f"this very identity was computed before, {_when(same[0].used_ns)}; nothing is kept under it")
+    lines += _told(nearest, len(records), layer)
+    data = _data(slot.layer, slot.key, reason, nearest, len(records))
+    return Outcome(command="cache-explain", answer="\n".join(lines), data=data)
+
+
+def _latest(place: Place, layer: str) -> Outcome:
+    """Compare the latest entry of ``layer`` with those before it."""
+    records = sorted(entries_of(place, layer), key=lambda one: -one.used_ns)
+    if not records:
+        known = ", ".join(sorted(LAYERS))
+        raise EntryNotFound(
+            f"the cache has no entry of a layer `{ascii(layer[:40])[1:-1]}`",
+            hint=f"layers of a project are {known}; or name a key",
+        )
+    latest = records[0]
+    nearest = _nearest(latest.document, records[1:])
+    lines = [latest.key, f"the latest entry of the layer {layer}, used {_when(latest.used_ns)}"]
+    lines += _told(nearest, len(records) - 1, layer)
+    data = _data(layer, latest.key, "", nearest, len(records) - 1)
+    return Outcome(command="cache-explain", answer="\n".join(lines), data=data)
+
+
+def _nearest(document: bytes, records: list[Record]) -> _Compared | None:
+    """Return the record from which fewest things differ, of several the latest."""
+    compared = [_Compared(record=record, changes=changes(record.document, document)) for record in records]
+    return min(compared, key=lambda one: (len(one.changes), -one.record.used_ns), default=None)
+
+
+def _told(nearest: _Compared | None, candidates: int, layer: str) -> list[str]:
+    if nearest is None:
+        return [f"nothing else is recorded of the layer {layer}"]
+    record = nearest.record
+    return [
+        f"nearest of {count(candidates, 'record')}: {record.source}, {_when(record.used_ns)}, {record.key}",
+        *(f"  {change.component}: {change.text}" for change in nearest.changes),
+    ]
+
+
+def _data(
+    layer: str, key: str, reason: str, nearest: _Compared | None, candidates: int
+) -> dict[str, JSONValue]:  # fmt: skip
+    near: JSONValue = None
+    if nearest is not None:
+        near = {
+            "key": nearest.record.key, "source": nearest.record.source, "used": _when(nearest.record.used_ns),
+            "changes": [
+                {"component": c.component, "what": c.what, "subject": c.subject, "old": c.old, "new": c.new,
+                 "text": c.text}
+                for c in nearest.changes
+            ],
+        }  # fmt: skip
+    return {
+        "layer": layer, "key": key, "found": not reason, "reason": reason or None, "candidates": candidates,
+        "nearest": near,
+    }  # fmt: skip
+
+
+def _entry(place: Place, key: str, layer: str, digest: str) -> Outcome:
+    """Say what the entry under ``key`` is."""
+    seen = look(place, layer, digest)
+    if seen.record is None:
+        raise EntryNotFound(
+            f"there is no sound entry under {key}: {MISSES.get(seen.reason, seen.reason)}",
+            hint="`envid cache verify` reads all there is" if seen.reason != "absent" else "see `envid cache stats`",
+        )
+    record, header = seen.record, seen.header
+    assert header is not None
+    projects = [root.project for root in read_roots(place)[0] if key in root.keys]
+    lines = [
+        key,
+        f"made by   {header.made_by}",
+        f"used      {_when(record.used_ns)}",
+        f"size      {show_size(header.size)}, {show_size(header.length)} in the cache ({header.codec})",
+        f"names     {count(len(seen.blobs), 'blob')}",
+        f"used by   {', '.join(_shown(project) for project in projects) or 'no project'}",
+        *([f"document  {record.document.decode('utf-8')}"] if record.document else []),
+    ]
+    data: dict[str, JSONValue] = {
+        "key": key, "layer": layer, "document": _parsed(record.document), "size": header.size,
+        "stored": header.length, "codec": header.codec, "made-by": header.made_by, "used": _when(record.used_ns),
+        "blobs": len(seen.blobs), "projects": [_shown(project) for project in projects],
+    }  # fmt: skip
+    return Outcome(command="cache-explain", answer="\n".join(lines), data=data)
+
+
+def _parsed(document: bytes) -> JSONValue:
+    try:
+        return parse_canonical(document) if document else None
+    except NotCanonical:
+        return None
+
+
+def _shown(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _when(time_ns: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_ns // 10**9))
