@@ -22,8 +22,12 @@ def _bind(self: object, slot: Slot, mint: object) -> None:
     object.__setattr__(self, "slot", slot)
 
 
-def _refuse(self: object, name: str, value: object) -> NoReturn:
+def _refuse(self: object, name: str, value: object = None) -> NoReturn:  # noqa: ARG001 - as __setattr__ is called
     raise AttributeError(f"a {type(self).__name__} is bound to its slot")
+
+
+def _end() -> NoReturn:
+    raise TypeError("only the gate says what a pass is")
 
 
 def _stay(self: object) -> NoReturn:
@@ -40,7 +44,11 @@ class ReadPass:
         _bind(self, slot, mint)
 
     __setattr__ = _refuse
+    __delattr__ = _refuse
     __reduce__ = _stay
+
+    def __init_subclass__(cls) -> None:
+        _end()
 
 
 class WorkPass:
@@ -53,7 +61,11 @@ class WorkPass:
         _bind(self, slot, mint)
 
     __setattr__ = _refuse
+    __delattr__ = _refuse
     __reduce__ = _stay
+
+    def __init_subclass__(cls) -> None:
+        _end()
 
 
 class WritePass:
@@ -66,7 +78,11 @@ class WritePass:
         _bind(self, slot, mint)
 
     __setattr__ = _refuse
+    __delattr__ = _refuse
     __reduce__ = _stay
+
+    def __init_subclass__(cls) -> None:
+        _end()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

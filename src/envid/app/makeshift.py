@@ -9,7 +9,7 @@ from envid.app.outcome import Outcome
 from envid.app.storing import place_of
 from envid.app.workspace import Workspace
 from envid.atomic import temporary_directory
-from envid.store.place import Trouble, try_out
+from envid.store.place import lacks_space, try_out
 
 
 def with_cache(ws: Workspace, use: Callable[[Workspace], Outcome]) -> Outcome:
@@ -20,15 +20,11 @@ def with_cache(ws: Workspace, use: Callable[[Workspace], Outcome]) -> Outcome:
     """
     place = place_of(ws)
     place.sound()
-    trouble = try_out(place)
+    trouble = try_out(place) or lacks_space(place, 0)
     if trouble is None:
         return use(ws)
     from pathlib import Path
 
     with temporary_directory(prefix="envid-cache-") as made:
         outcome = use(replace(ws, cache=Path(made) / "cache", former=ws.cache))
-    return replace(outcome, notes=(_said(ws, trouble), *outcome.notes))
-
-
-def _said(ws: Workspace, trouble: Trouble) -> str:
-    return f"{ws.cache} cannot be written, so nothing is kept for the next time: {trouble.message}"
+    return replace(outcome, notes=(f"nothing is kept for the next time: {trouble.message}", *outcome.notes))

@@ -5,6 +5,7 @@ A read gives the exact bytes that were written under this key, or a miss with it
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -85,6 +86,8 @@ class Candidate:
 
     def payload(self, leave: ReadPass, *, limit: int = MAX_IN_MEMORY) -> bytes | Miss:
         """Return the payload, or why not."""
+        if type(leave) is not ReadPass:
+            raise TypeError("reading takes a ReadPass of the gate")
         if leave.slot.key != self._entry.header.key or leave.slot.document != self._entry.document:
             return _missed(self._place, leave.slot, "misnamed")
         try:
@@ -124,7 +127,9 @@ def get(place: Place, slot: Slot, *, limit: int = MAX_IN_MEMORY) -> bytes | Miss
 
 
 def put(place: Place, leave: WritePass, payload: bytes, *, squeeze: bool = True) -> Stored | Diverged | Bypass:
-    """Write ``payload`` into the slot of ``leave``; what is there already stays. Never raises."""
+    """Write ``payload`` into the slot of ``leave``; what is there already stays. Never raises with a WritePass."""
+    if type(leave) is not WritePass:
+        raise TypeError("writing takes a WritePass of the gate")
     slot = leave.slot
     outcome = _put(place, slot, payload, squeeze)
     place.tally.add(slot.layer, _event(outcome))
@@ -239,7 +244,14 @@ def write_parts(place: Place, path: str, parts: Iterable[bytes | memoryview], si
             path, parts, size=size, temporary=place.area(TEMPORARY), mode=place.file_mode, exact=place.policy.shared,
         )  # fmt: skip
     except WriteFailed as error:
-        return Bypass(reason="unwritable", message=error.message)
+        return Bypass(reason=_why(error.__cause__), message=error.message)
+
+
+def _why(cause: BaseException | None) -> str:
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "space"
+    return "read-only" if number in (errno.EROFS, errno.EACCES, errno.EPERM) else "unwritable"
 
 
 def set_aside(place: Place, path: str, reason: str) -> bool:
