@@ -151,7 +151,8 @@ def _status(pid: int) -> list[str] | None:
 
 def _started(pid: int) -> str | None:
     status = _status(pid)
-    return status[19] if status is not None and len(status) > 19 else None
+    # A dead process stays in the list until somebody waits for it, which in a container may be nobody.
+    return status[19] if status is not None and len(status) > 19 and status[0] not in "ZX" else None
 
 
 def _stopped(pid: int) -> bool:
