@@ -16,7 +16,7 @@ from envid.errors import WriteFailed
 from envid.whole import Name, append, discard, make_directory, replacing, sync_directory, write
 
 __all__ = [
-    "append", "copy", "discard", "make_directories", "make_directory", "place", "publish", "put_back",
+    "append", "copy", "discard", "lead", "make_directories", "make_directory", "place", "publish", "put_back",
     "remove_file", "remove_if_empty", "remove_tree", "rename", "replacing", "resumable", "settle", "take_out",
     "temporary_directory", "touch", "write",
 ]  # fmt: skip

@@ -51,6 +51,25 @@ def hold(
         _release(handle)
 
 
+def is_held(path: Path | str) -> bool:
+    """Return whether a process, this one too, holds the guard file ``path`` alone at this moment."""
+    import fcntl
+
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | _NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
 def _acquire(path: str, timeout: float, shared: bool, mode: int) -> tuple[int, bool]:
     import fcntl
     import time

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from envid.errors import EngineFailed, InterpreterNotFound
+from envid.errors import CommandNotStarted, EngineFailed, InterpreterNotFound
 from envid.values.frozen import dataclass
 
 PASSED_ON: Final = (
@@ -92,6 +92,59 @@ def run(
     return Completed(
         status=child.returncode, stdout=out.decode("utf-8", "replace"), stderr=err.decode("utf-8", "replace")
     )
+
+
+def attend(
+    argv: Sequence[str],
+    *,
+    program: str,
+    env: Mapping[str, str],
+    cwd: str,
+    stdout: int | None = None,
+    held: Sequence[int] = (),
+) -> int:
+    """Run a user's command ``argv`` (the file ``program``) and return its status, as a shell has it: 128 + signal.
+
+    It has our standard output (or the descriptor ``stdout``) and error, nothing to read, the usual umask, a process
+    group of its own, and the descriptors ``held`` of guards. Whatever of the group is left is ended when the command
+    has ended. On an exception here, Ctrl-C too, the group is asked to end, and then made to. Raises CommandNotStarted.
+    """
+    import subprocess
+
+    child: subprocess.Popen[bytes] | None = None
+    try:
+        with uninterrupted():
+            child = subprocess.Popen(  # noqa: S603 - the user's own command; never a shell string
+                list(argv), executable=program, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout,
+                start_new_session=True, pass_fds=tuple(held), umask=0o022,
+            )  # fmt: skip
+        # Not reaped yet: until then no other process gets its number, which is that of the group.
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    except BaseException as error:
+        if child is not None:
+            _ask(child.pid)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=_GRACE)
+        elif isinstance(error, (OSError, ValueError)):
+            said = error.strerror if isinstance(error, OSError) else str(error)
+            raise CommandNotStarted(f"cannot start {ascii(argv[0])[1:-1]}: {said}", path=program) from error
+        raise
+    finally:
+        if child is not None:
+            _end(child.pid)
+            child.wait()
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+_GRACE: Final = 3.0
+"""Seconds between asking a command to end and ending it."""
+
+
+def _ask(child: int) -> None:
+    import signal
+
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGTERM)
 
 
 def _end(child: int) -> None:

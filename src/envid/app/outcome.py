@@ -35,9 +35,14 @@ class Outcome:
     memory: Memory | None = None
     """None: the answer depends on more than files that can be named, and is never remembered."""
 
+    status: int = 0
+    """Exit status of the user's own command, where envid ran one."""
+
     @property
     def exit_code(self) -> int:
-        """0, or 1 when a finding is an error: the answer is no."""
+        """The command's status; else 0, or 1 when a finding is an error: the answer is no."""
+        if self.status:
+            return self.status
         return FINDINGS if any(finding.severity == "error" for finding in self.findings) else 0
 
 

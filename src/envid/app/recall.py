@@ -29,7 +29,8 @@ VERIFYING = (
     "installed/archive.py", "installed/bytecode.py", "installed/check.py", "installed/compiled.py",
     "installed/distributions.py", "installed/entry_points.py", "installed/expected.py", "installed/files.py",
     "installed/hashing.py", "installed/interpreter.py", "installed/judged.py", "installed/launcher.py",
-    "installed/listing.py", "installed/marshalled.py", "installed/measuring.py", "installed/note.py",
+    "installed/listing.py", "installed/marks.py", "installed/marshalled.py", "installed/measuring.py",
+    "installed/neighbours.py", "installed/note.py",
     "installed/prefix.py", "installed/proof.py", "installed/published.py", "installed/reading.py",
     "installed/record.py", "installed/statindex.py", "installed/strays.py", "installed/walk.py", "installed/wheel.py",
     "installed/wheelhouse.py", "installed/witness.py", "lock/canonical.py", "lock/entries.py", "lock/toml.py",
@@ -95,7 +96,7 @@ def ask(argv: list[str]) -> Question | None:
     if options is None or os.name != "posix":
         return None
     cache = cache_directory(os.environ)
-    root = _root(options.get("--project"))
+    root = find_project(options.get("--project"))
     if cache is None or root is None:
         return None
     paths = _inputs(root, options)
@@ -108,12 +109,12 @@ def ask(argv: list[str]) -> Question | None:
             return None
         files[path] = digest
     said = [f"{name}={options[name]}" for name in sorted(options)]
-    slot = _bound([root, *said])
+    slot = bound([root, *said])
     try:
         facts = [*host_facts(), *code_facts(VERIFYING if options[""] == "verify" else ())]
     except (OSError, ValueError):
         return None
-    request = _bound([root, *said, *facts, *(f"{path}={files[path]}" for path in sorted(files))])
+    request = bound([root, *said, *facts, *(f"{path}={files[path]}" for path in sorted(files))])
     return Question(options[""], os.path.join(cache, "answers-v1"), slot.hex(), request, files)
 
 
@@ -159,7 +160,8 @@ def cache_directory(variables: "os._Environ[str] | dict[str, str]") -> str | Non
     return os.path.join(home, ".cache", "envid") if home else None
 
 
-def _root(given: str | None) -> str | None:
+def find_project(given: str | None) -> str | None:
+    """Return the absolute directory ``given``, or the nearest one with a pyproject.toml; None where there is none."""
     try:
         if given is not None:
             return os.path.abspath(given)
@@ -252,7 +254,8 @@ def _sources(package: str) -> list[str]:
     return sorted(paths)
 
 
-def _bound(parts: list[str]) -> bytes:
+def bound(parts: list[str]) -> bytes:
+    """Return one digest of a list of texts."""
     # Length before text: no two lists of parts run together into the same bytes.
     framed = [f"{len(part)}:{part}" for part in parts]
     return blake3("".join(framed).encode("utf-8", "surrogateescape"), derive_key_context="envid-request/1").digest()

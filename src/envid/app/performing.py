@@ -1,0 +1,187 @@
+"""A command as it runs: in place, its previous outputs put aside, everything around it looked at before and after."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Final
+
+from envid.app import aside, products, surroundings
+from envid.app.inputs import OWN, escaped
+from envid.app.outputs import OddOutput, beside
+from envid.app.task import Measured, Task, again
+from envid.app.turns import Turn
+from envid.app.verify import verify
+from envid.atomic import temporary_directory
+from envid.errors import BadManifest, EnvidError, WriteFailed
+from envid.gate import Absent, Moved, Stale, WorkPass, confirm
+from envid.identity import Change
+from envid.manifest import Made, encode
+from envid.process import attend, uninterrupted
+from envid.store.cache import Bypass, Diverged, put
+from envid.store.place import Place, prepare
+from envid.store.roots import remember
+from envid.store.usage import using
+from envid.values.frozen import dataclass
+from envid.values.progress import Progress
+from envid.whole import make_directory
+
+NAMED: Final = 3
+"""Paths that a message names before it counts the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Why nothing was kept."""
+
+    reason: str
+    """One of ``values.reason.BYPASSES``."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performed:
+    """How a command ended, and what became of its outputs."""
+
+    status: int
+    refused: Refused | None
+    """None: the outputs are in the store."""
+    made: tuple[Made, ...] = ()
+    """What is in the store."""
+
+
+def perform(
+    task: Task, measured: Measured, decision: Stale | Absent, place: Place, turn: Turn, *, stdout: int | None,
+    progress: Progress,
+) -> Performed:  # fmt: skip
+    """Run the command of ``task`` and keep what it made, when everything allows it.
+
+    A command that does not end well leaves its outputs as they were. Raises CommandNotStarted, WriteFailed.
+    """
+    try:
+        with uninterrupted():
+            aside.begin(task.root, task.outputs)
+        # Not what envid itself puts beside the outputs.
+        without = [*task.left, *(beside(path, what) for path in task.paths for what in OWN)]
+        before = surroundings.look(task.root, without=without)
+        status = _attended(task, turn, stdout)
+        gone = products.missing(task.root, task.outputs)
+    except BaseException:
+        with uninterrupted():
+            aside.undo(task.root, task.paths)
+        raise
+    with uninterrupted():
+        aside.undo(task.root, task.paths if status else gone)
+        if not status:
+            aside.finish(task.root, [path for path in task.paths if path not in gone])
+    if status:
+        refused = Refused(reason="failed", message=f"the command ended with status {status}")
+        return _refused(place, measured, refused, status)
+    if gone:
+        refused = Refused(reason="no-output", message=f"the command did not make {_some(gone)}")
+        return _refused(place, measured, refused, 0)
+    after = surroundings.look(task.root, without=without)
+    outside = surroundings.changed(before, after, turn.is_others)
+    kept = _kept(task, measured, decision.work, place, outside, progress)
+    if isinstance(kept, Refused):
+        return _refused(place, measured, kept, 0)
+    return Performed(status=0, refused=None, made=kept)
+
+
+def _refused(place: Place, measured: Measured, refused: Refused, status: int) -> Performed:
+    place.tally.add(measured.slot.layer, refused.reason)
+    return Performed(status=status, refused=refused)
+
+
+def _attended(task: Task, turn: Turn, stdout: int | None) -> int:
+    with temporary_directory(prefix="envid-run-") as private:
+        seen = {"HOME": str(private / "home"), "TMPDIR": str(private / "tmp")}
+        for path in seen.values():
+            make_directory(path, mode=0o700)
+        try:
+            return attend(
+                task.order.argv, program=task.program, env={**seen, **task.variables}, cwd=task.root, stdout=stdout,
+                held=turn.descriptors,
+            )  # fmt: skip
+        finally:
+            # Where the command took the right to write from a directory of its own.
+            with contextlib.suppress(WriteFailed, OSError):
+                aside.dispose(str(private))
+
+
+def _kept(
+    task: Task, measured: Measured, work: WorkPass, place: Place, outside: tuple[str, ...], progress: Progress
+) -> tuple[Made, ...] | Refused:
+    """Return what is in the store now, or why it is not; in the order in which the questions cost time."""
+    read = [path for path in outside if escaped(path) in measured.inputs]
+    if read:
+        return Refused(reason="inputs-changed", message=f"while the command ran, {_some(read)} changed")
+    if outside:
+        return Refused(reason="wrote-outside", message=f"the command changed {_some(outside)}, which is no output")
+    try:
+        products.check(task.root, task.paths)
+        trouble = prepare(place)
+        if trouble is not None:
+            return Refused(reason=trouble.reason, message=trouble.message)
+        drift = _drift(task, progress)
+        if drift is not None:
+            return drift
+        with using(place, purpose="envid run"):
+            return _published(task, measured, work, place)
+    except (OddOutput, BadManifest) as error:
+        return Refused(reason="odd-output", message=str(error))
+    except OSError as error:
+        return Refused(reason="odd-output", message=f"an output cannot be read: {error.strerror}: {error.filename}")
+
+
+def _published(task: Task, measured: Measured, work: WorkPass, place: Place) -> tuple[Made, ...] | Refused:
+    made = products.keep(place, task.root, task.paths)
+    if isinstance(made, Bypass):
+        return Refused(reason=made.reason, message=made.message)
+    manifest = encode(made)
+    try:
+        # Measured last, when nothing but the entry is left to write.
+        now = again(task)
+    except EnvidError as error:
+        return Refused(reason="inputs-changed", message=f"what the command read cannot be measured: {error.message}")
+    leave = confirm(work, now.slot)
+    if isinstance(leave, Moved):
+        return _moved(leave.changes)
+    stored = put(place, leave, manifest)
+    if isinstance(stored, Bypass):
+        return Refused(reason=stored.reason, message=stored.message)
+    if isinstance(stored, Diverged):
+        return Refused(
+            reason="diverged",
+            message=f"the command made other bytes than before under {measured.slot.key}: the manifest that is kept is "
+            f"{stored.first[:16]}, that of what it made now {stored.second[:16]}",
+        )
+    remember(place, task.root, keys=[measured.slot.key])
+    return made
+
+
+def _moved(changes: tuple[Change, ...]) -> Refused:
+    only = all(change.component == "inputs" for change in changes)
+    what = "; ".join(change.text for change in changes[:NAMED])
+    return Refused(reason="inputs-changed" if only else "moved", message=f"while the command ran, {what}")
+
+
+def _drift(task: Task, progress: Progress) -> Refused | None:
+    if not task.checks_environment or task.environment is None:
+        return None
+    try:
+        outcome = verify(task.ws, venv=task.environment, name=task.order.name, progress=progress)
+    except EnvidError as error:
+        return Refused(reason="drifted", message=f"{task.environment} cannot be verified: {error.message}")
+    # Whether the lock still answers pyproject.toml has no say in what is installed.
+    found = [one for one in outcome.findings if one.severity == "error" and not one.code.startswith("lock.")]
+    if not found:
+        return None
+    counted: Mapping[str, int] = {one.code: sum(other.code == one.code for other in found) for one in found}
+    listed = ", ".join(f"{number} {code}" for code, number in sorted(counted.items()))
+    return Refused(reason="drifted", message=f"{task.environment} is not what the lock says ({listed})")
+
+
+def _some(paths: list[str] | tuple[str, ...]) -> str:
+    named = ", ".join(escaped(path) for path in paths[:NAMED])
+    return f"{named} and {len(paths) - NAMED} more" if len(paths) > NAMED else named
