@@ -208,7 +208,8 @@ def test_nothing_outside_the_project_is_touched(project: Keyed, tmp_path: Path) 
     before = picture(tmp_path)
     for path in (
         outside / "gen", project.root / "way" / "gen", project.root, project.root / "..",
-        project.root / "gen" / ".." / "..", project.root / "lockfiles", project.root / ".git", project.root / "pyproject.toml", project.root / "repository",
+        project.root / "gen" / ".." / "..", project.root / "lockfiles", project.root / ".git",
+        project.root / "pyproject.toml", project.root / "repository",
     ):  # fmt: skip
         for verb in (seal, check):
             with pytest.raises(UnsafePath):
