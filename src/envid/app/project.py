@@ -109,15 +109,21 @@ def environment_place(place: str, given: str | None = None) -> str:
     return os.path.abspath(given) if given else os.path.join(place, ".venv")
 
 
-def open_project(directory: str | None = None, *, offline: bool = False) -> Project:
+def open_project(directory: str | None = None, *, offline: bool = False, anywhere: bool = False) -> Project:
     """Read the project in ``directory``, or in the nearest parent of the current one.
 
-    Raises ProjectNotFound, ConfigError.
+    With ``anywhere``, being in no project is being in one that says nothing. Raises ProjectNotFound, ConfigError.
     """
-    place = find(directory)
-    path = os.path.join(place, "pyproject.toml")
-    missing = ProjectNotFound(f"there is no pyproject.toml in {place}")
-    pyproject = read_limited(path, 8 * 1024 * 1024, missing=missing)
+    try:
+        place = find(directory)
+        path = os.path.join(place, "pyproject.toml")
+        missing = ProjectNotFound(f"there is no pyproject.toml in {place}")
+        pyproject = read_limited(path, 8 * 1024 * 1024, missing=missing)
+    except ProjectNotFound:
+        if not anywhere or directory is not None:
+            raise
+        place, pyproject = os.getcwd(), b""
+        path = os.path.join(place, "pyproject.toml")
     intent = parse_intent(pyproject, path=path)
     variables = dict(os.environ)
     return Project(

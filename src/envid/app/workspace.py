@@ -74,12 +74,12 @@ class Workspace:
         return Path(environment_place(self.place, given))
 
 
-def open_workspace(directory: str | None = None, *, offline: bool = False) -> Workspace:
+def open_workspace(directory: str | None = None, *, offline: bool = False, anywhere: bool = False) -> Workspace:
     """Read the project in ``directory``, or in the nearest parent of the current one.
 
-    Raises ProjectNotFound, ConfigError.
+    With ``anywhere``, being in no project is being in one that says nothing. Raises ProjectNotFound, ConfigError.
     """
-    found = open_project(directory, offline=offline)
+    found = open_project(directory, offline=offline, anywhere=anywhere)
     return Workspace(
         root=Path(found.place),
         pyproject=found.pyproject,

@@ -11,7 +11,7 @@ from envid.app.cache_gc import cache_gc
 from envid.app.cache_stats import cache_stats
 from envid.app.cache_verify import cache_repair, cache_verify
 from envid.app.outcome import Outcome
-from envid.app.workspace import open_workspace
+from envid.app.workspace import Workspace, open_workspace
 from envid.errors import UsageError
 from envid.surface.options import verbs
 from envid.values.amount import parse_age, parse_size
@@ -51,30 +51,35 @@ def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
 
 
 def _stats(options: argparse.Namespace, progress: Progress) -> Outcome:
-    return cache_stats(open_workspace(options.project, offline=options.offline), zero=options.zero)
+    return cache_stats(_workspace(options), zero=options.zero)
 
 
 def _verify(options: argparse.Namespace, progress: Progress) -> Outcome:
     sample = 100.0 if options.sample is None else _given("--sample", options.sample, _percent)
-    return cache_verify(open_workspace(options.project, offline=options.offline), sample=sample, progress=progress)
+    return cache_verify(_workspace(options), sample=sample, progress=progress)
 
 
 def _repair(options: argparse.Namespace, progress: Progress) -> Outcome:
-    return cache_repair(open_workspace(options.project, offline=options.offline), progress=progress)
+    return cache_repair(_workspace(options), progress=progress)
 
 
 def _collect(options: argparse.Namespace, progress: Progress) -> Outcome:
     size = None if options.max_size is None else _given("--max-size", options.max_size, parse_size)
     age = None if options.max_age is None else _given("--max-age", options.max_age, parse_age)
     return cache_gc(
-        open_workspace(options.project, offline=options.offline), max_size=size, max_age=age, dry_run=options.dry_run,
+        _workspace(options), max_size=size, max_age=age, dry_run=options.dry_run,
         force=options.force, progress=progress,
     )  # fmt: skip
 
 
 def _explain(options: argparse.Namespace, progress: Progress) -> Outcome:
-    workspace = open_workspace(options.project, offline=options.offline)
+    workspace = _workspace(options)
     return cache_explain(workspace, options.what, target=options.target, name=options.name)
+
+
+def _workspace(options: argparse.Namespace) -> Workspace:
+    # The cache is the user's: it may be looked at from anywhere.
+    return open_workspace(options.project, offline=options.offline, anywhere=True)
 
 
 def _percent(text: str) -> float:
