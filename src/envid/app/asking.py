@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from envid.app.members import resolved_sources
 from envid.app.workspace import Workspace, read_limited
 from envid.errors import DependencyRefused, DynamicMetadata
 from envid.values.digest import JSONValue
+from envid.values.frozen import dataclass
 from envid.values.inputs import Reader, canonical_inputs
 from envid.values.requirement import Asked, flatten
 

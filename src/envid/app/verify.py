@@ -7,7 +7,7 @@ import gc
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +54,7 @@ from envid.store.contents import load_rows
 from envid.values.artifact import Lock, Resolution, Selected
 from envid.values.digest import JSONValue, blake3_hex
 from envid.values.finding import Finding
+from envid.values.frozen import dataclass
 from envid.values.interpreter import Interpreter
 from envid.values.progress import SILENT, Progress
 from envid.values.target import Target, fits, host_target, parse_target
@@ -303,7 +304,7 @@ class _Run:
         root = str(self.environment.root)
         inside = tuple(f"{top}/" for top in tops)
         singles = sorted(path for path in known.expected.rows if not path.startswith(inside))
-        singles += ["pyvenv.cfg", SYNC_MARKER, *places(layout), str(self.environment.base_executable)]
+        singles += ["pyvenv.cfg", SYNC_MARKER, *places(known.expected.layout), str(self.environment.base_executable)]
         alone = walk(root, [], singles)
         bound = statindex.binding(os.path.realpath(root), _digest(self.resolution, known))
         before = None if read else statindex.load(index, bound)

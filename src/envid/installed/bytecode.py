@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
@@ -17,6 +16,7 @@ from envid import process
 from envid.errors import EngineFailed, InterpreterNotFound
 from envid.installed import marshalled
 from envid.installed.judged import evidence, measured, recall, remember
+from envid.values.frozen import dataclass
 from envid.values.interpreter import Interpreter
 
 Judgement = Literal["ok", "foreign", "stale", "forged", "orphan"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +28,7 @@ from envid.installed.strays import AT_START, explain
 from envid.values.artifact import Resolution, Selected
 from envid.values.contents import EntryPoint
 from envid.values.finding import Finding
+from envid.values.frozen import dataclass
 from envid.values.interpreter import Interpreter
 
 Depth = Literal["quick", "default", "full"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from envid.installed.bytecode import Judgement, Suspect, judge_header, judge_many
 from envid.values.finding import Finding
+from envid.values.frozen import dataclass
 from envid.values.interpreter import Interpreter
 
 _NAME: Final = re.compile(r"(?P<stem>.+)\.(?P<tag>(cpython|pypy)-?\d+t?)(?P<pytest>-pytest-[\w.+-]+)?(\.opt-\w+)?\.pyc")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal
 
 from envid.installed.record import normalized
 from envid.values.artifact import LocalSource, Selected
 from envid.values.finding import Finding
+from envid.values.frozen import dataclass
 
 Kind = Literal["dist-info", "egg-info", "egg-link"]
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from envid.installed.published import corrections
 from envid.values.contents import EntryPoint, Scheme
+from envid.values.frozen import dataclass
 
 UNKNOWN_SIZE: Final = -1
 

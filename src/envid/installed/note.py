@@ -6,12 +6,12 @@ No verdict "yes" rests on it alone: it is damaged, lost or outdated to the effec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from envid import atomic
 from envid.values.digest import JSONValue, NotCanonical, blake3_hex, canonical, parse_canonical
+from envid.values.frozen import dataclass, field
 
 NAME: Final = ".envid.json"
 SCHEMA: Final = "envid-note/1"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from envid.errors import InvalidRecord, InvalidWheel, TooLarge, UnsafePath
 from envid.installed.agreement import agrees
@@ -23,6 +22,7 @@ from envid.installed.record import (
 )
 from envid.values.contents import EntryPoint
 from envid.values.finding import Finding
+from envid.values.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
