@@ -83,7 +83,8 @@ def test_a_benign_archive_is_read_as_tarfile_reads_it(members: dict[str, bytes],
 @given(files, st.integers(1, 700))
 def test_a_pipe_is_read_as_a_file_is(members: dict[str, bytes], most: int) -> None:
     """A stream that cannot seek, and gives less than is asked for, is read the same."""
-    reader, found = Reader(Pipe(ours(members), most)), {}  # type: ignore[arg-type]
+    reader = Reader(Pipe(ours(members), most))  # type: ignore[arg-type]
+    found: dict[str, bytes] = {}
     while (member := reader.next()) is not None:
         if len(found) % 2:
             assert reader.whole

@@ -93,7 +93,8 @@ def item_of(name: str) -> Item | None:
     file = found["file"] + (found["rest"] or "")
     item = Item(layer=WHEEL, digest=found["digest"], file=file)
     # One file, one name: cut where it must be, and only then.
-    return item if re.fullmatch(_FILE, file) and item.name == name else None
+    fits = len(file) <= CUT + ustar.MAX_NAME and re.fullmatch(_FILE, file)
+    return item if fits and item.name == name else None
 
 
 # --- writing ------------------------------------------------------------------------------
