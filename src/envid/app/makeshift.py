@@ -10,6 +10,7 @@ from envid.app.storing import place_of
 from envid.app.workspace import Workspace
 from envid.atomic import temporary_directory
 from envid.store.place import lacks_space, try_out
+from envid.store.usage import using
 
 
 def with_cache(ws: Workspace, use: Callable[[Workspace], Outcome]) -> Outcome:
@@ -22,7 +23,9 @@ def with_cache(ws: Workspace, use: Callable[[Workspace], Outcome]) -> Outcome:
     place.sound()
     trouble = try_out(place) or lacks_space(place, 0)
     if trouble is None:
-        return use(ws)
+        # A wheel is fetched, then read, then installed: it must not be collected in between.
+        with using(place, purpose="envid"):
+            return use(ws)
     from pathlib import Path
 
     with temporary_directory(prefix="envid-cache-") as made:

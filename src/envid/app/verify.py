@@ -18,6 +18,7 @@ from envid.app.project import lock_shown
 from envid.app.seeds import recognise
 from envid.app.selecting import resolve
 from envid.app.sourced import hint_at_name
+from envid.app.storing import place_of
 from envid.app.workspace import Workspace, now_ns
 from envid.errors import (
     EnvironmentNotFound,
@@ -50,6 +51,7 @@ from envid.installed.reading import Reading
 from envid.installed.walk import walk
 from envid.installed.wheelhouse import check_wheelhouse
 from envid.lock.pylock import read
+from envid.store import roots
 from envid.store.contents import load_rows
 from envid.values.artifact import Lock, Resolution, Selected
 from envid.values.digest import JSONValue, blake3_hex
@@ -113,7 +115,7 @@ def verify(
         if not any(finding.code == "lock.missing" for finding in findings):
             findings.append(_lock_missing(name))
     else:
-        _examine(ws, path, lock, examined, given=venv is not None, depth=depth, target_text=target,
+        _examine(ws, path, lock, examined, name=name, given=venv is not None, depth=depth, target_text=target,
                  wheelhouse=wheelhouse, started=started, progress=progress)  # fmt: skip
         if wheelhouse is not None:
             findings += check_wheelhouse(os.path.abspath(wheelhouse), lock)
@@ -148,8 +150,8 @@ def _lock_missing(name: str) -> Finding:
 
 
 def _examine(
-    ws: Workspace, path: Path, lock: Lock, examined: Examined, *, given: bool, depth: Depth, target_text: str | None,
-    wheelhouse: str | None, started: int, progress: Progress,
+    ws: Workspace, path: Path, lock: Lock, examined: Examined, *, name: str, given: bool, depth: Depth,
+    target_text: str | None, wheelhouse: str | None, started: int, progress: Progress,
 ) -> None:  # fmt: skip
     """Fill ``examined`` with what is found at ``path``."""
     try:
@@ -181,6 +183,9 @@ def _examine(
             code=code, severity="error", subject=examined.target.name, message=error.message, hint=error.hint
         ))  # fmt: skip
         return
+    # What an environment is made of stays in the cache while somebody cares for it.
+    used = {item.artifact.sha256 for item in resolution.selected if item.artifact is not None}
+    roots.remember(place_of(ws), ws.place, wheels={f"{name}/{examined.target.name}": used})
     _Run(
         ws=ws, environment=environment, interpreter=interpreter, lock=lock, resolution=resolution, depth=depth,
         wheelhouse=wheelhouse, started=started, progress=progress, examined=examined,
