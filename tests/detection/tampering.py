@@ -144,6 +144,13 @@ def claim_in_record(env: Env) -> None:
     record.write_text(record.read_text() + "click/_evil.py,,\n")
 
 
+def installer_and_record(env: Env) -> None:
+    """Put what is no name into INSTALLER, and its digest into RECORD."""
+    path = env.info("six") / "INSTALLER"
+    write(path, b"#!/bin/sh\nrm\n")
+    rewrite_record(env, "six", path.relative_to(env.site).as_posix())
+
+
 def drop_row(env: Env) -> None:
     """Take a row out of RECORD."""
     record = env.info("click") / "RECORD"
@@ -351,6 +358,9 @@ CASES: tuple[Case, ...] = (
     Case(name="a module with the name of a standard one", how=lambda e: write(e.text("json.py")), code=X, quick=True),
     Case(name="a stray compiled module", how=lambda e: copied(e, "evil.so"), code=X, quick=True),
     Case(name="a file without a suffix", how=lambda e: write(e.text("notes")), code=X, quick=True),
+    Case(name="an empty directory in site-packages", how=lambda e: (e.site / "simplejson").mkdir(), code=X, quick=True),
+    Case(name="a library for another Python", how=lambda e: write(e.root / "lib" / "python3.8" / "site-packages" / "evil.py"), code=X, quick=True),
+    Case(name="a module beside site-packages", how=lambda e: write(e.site.parent / "evil.py"), code=X, quick=True),
     Case(name="a hidden file", how=lambda e: write(e.text("click/.evil")), code=X),
     Case(name="a .pth file that runs code", how=lambda e: write(e.text("evil.pth"), "import os\n"), code=X, quick=True),
     Case(name="a .pth file that adds a path", how=lambda e: write(e.text("evil.pth"), f"{e.outside}\n"), code=X, quick=True),
@@ -382,6 +392,11 @@ CASES: tuple[Case, ...] = (
     Case(name="direct_url.json: an editable checkout", how=lambda e: direct_url(e, {"url": "file:///src/six", "dir_info": {"editable": True}}), code="env.source", quick=True),
     Case(name="direct_url.json: a repository", how=lambda e: direct_url(e, {"url": "https://git.example/six", "vcs_info": {"vcs": "git", "commit_id": "0" * 40}}), code="env.source", quick=True),
     Case(name="direct_url.json: not JSON", how=lambda e: write(e.info("six") / "direct_url.json", b"{"), code="env.source", quick=True),
+    Case(name="direct_url.json without a digest", how=lambda e: direct_url(e, {"url": "https://index.example/six.whl", "archive_info": {}}), code=X),
+    Case(name="INSTALLER edited", how=lambda e: write(e.info("six") / "INSTALLER", b"conda\n"), code=T),
+    Case(name="INSTALLER and its row edited", how=installer_and_record, code=T),
+    Case(name="REQUESTED filled", how=lambda e: write(e.info("six") / "REQUESTED", b"import os\n"), code=T),
+    Case(name="uv_build.json added", how=lambda e: write(e.info("six") / "uv_build.json", b"{}"), code=X),
     Case(name="a second metadata directory", how=two_versions, code="env.extra", quick=True),
     Case(name="another version installed", how=rename_version, code="env.version", quick=True),
     Case(name="a distribution uninstalled", how=uninstalled, code="env.missing", quick=True),

@@ -169,7 +169,7 @@ def check(
     marks: list[str] = []
     compiled, remaining = _told_apart(report, found, surveyed, expected, claimed, paths, known, marks)
     _marked(report, surveyed, marks)
-    _bare(report, root, found, sites(layout))
+    _bare(report, root, found, expected)
     report.findings += check_neighbours(root, layout, expected.rows)
     if suspects is not None:
         remaining = [other for other in remaining if other[2]]
@@ -227,10 +227,14 @@ def _marked(report: Report, surveyed: Survey, marks: Sequence[str]) -> None:
             report.unproven.add(finding.path)
 
 
-def _bare(report: Report, root: str, found: Sorted, homes: Sequence[str]) -> None:
+def _bare(report: Report, root: str, found: Sorted, expected: Expected) -> None:
     """Find directories without any file directly in site-packages, which Python imports as packages."""
+    homes = sites(expected.layout)
     for path in found.bare:
-        if path.rpartition("/")[0] in homes and not any(names for _, _, names in os.walk(f"{root}/{path}")):
+        if path.rpartition("/")[0] not in homes or any(names for _, _, names in os.walk(f"{root}/{path}")):
+            continue
+        # Where a wheel's files are gone, that has been said.
+        if not any(row.startswith(f"{path}/") for row in expected.rows):
             report.findings.append(Finding(
                 code="env.extra-file", severity="error", subject=path.rpartition("/")[2], path=path,
                 message="no locked wheel brought this empty directory, which Python imports as a package",
