@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from envid.app.cache_archive import cache_export, cache_import
 from envid.app.cache_explain import cache_explain
 from envid.app.cache_gc import cache_gc
 from envid.app.cache_stats import cache_stats
@@ -27,6 +28,8 @@ _VERBS: Final = {
     "repair": "set aside what is damaged, drop what is incomplete, remove leftovers",
     "gc": "remove what nobody uses any more",
     "explain": "say why a layer misses, or what an entry is",
+    "export": "write what this project uses of the cache to one file",
+    "import": "take what proves itself from such a file",
 }
 
 
@@ -43,6 +46,18 @@ def declare(parser: argparse.ArgumentParser) -> None:
     explain.add_argument("what", metavar="KEY|LAYER", nargs="?", help="what to explain (default: the layer env)")
     explain.add_argument("--target", metavar="T", help="the target (default: this interpreter and host)")
     explain.add_argument("--name", metavar="NAME", default="default", help="the lock (default: `default`)")
+    made["export"].add_argument("file", metavar="FILE", help="the archive to write, a plain tar file")
+    made["export"].add_argument("--all", action="store_true", help="everything, whoever uses it")
+    made["export"].add_argument(
+        "--layer", metavar="L", action="append", default=[], help="`wheels`, or entries of this layer (default: all)"
+    )
+    made["import"].add_argument("file", metavar="FILE", help="the archive; `-` for standard input")
+    made["import"].add_argument(
+        "--trust", action="store_true", help="take what cannot be checked, too: whoever wrote FILE may write the cache"
+    )
+    made["import"].add_argument(
+        "--strict", action="store_true", help="exit 1 when the archive is not whole, or the cache cannot be written"
+    )
 
 
 def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
@@ -77,6 +92,18 @@ def _explain(options: argparse.Namespace, progress: Progress) -> Outcome:
     return cache_explain(workspace, options.what, target=options.target, name=options.name)
 
 
+def _export(options: argparse.Namespace, progress: Progress) -> Outcome:
+    return cache_export(
+        _workspace(options), options.file, layers=tuple(options.layer), roots_only=not options.all, progress=progress
+    )
+
+
+def _import(options: argparse.Namespace, progress: Progress) -> Outcome:
+    return cache_import(
+        _workspace(options), options.file, trust=options.trust, strict=options.strict, progress=progress
+    )
+
+
 def _workspace(options: argparse.Namespace) -> Workspace:
     # The cache is the user's: it may be looked at from anywhere.
     return open_workspace(options.project, offline=options.offline, anywhere=True)
@@ -101,4 +128,5 @@ def _given(option: str, text: str, parse: Callable[[str], T]) -> T:
 
 _ANSWERS: Final[dict[str, Callable[[argparse.Namespace, Progress], Outcome]]] = {
     "stats": _stats, "verify": _verify, "repair": _repair, "gc": _collect, "explain": _explain,
+    "export": _export, "import": _import,
 }  # fmt: skip

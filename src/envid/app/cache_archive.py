@@ -28,6 +28,7 @@ from envid.store.protection import names_in
 from envid.store.proving import BLOB
 from envid.store.roots import read_root, root_path
 from envid.store.usage import using
+from envid.values.amount import show_size
 from envid.values.artifact import Sha256
 from envid.values.digest import NotCanonical, blake3_hex, parse_canonical
 from envid.values.finding import Finding, Severity
@@ -36,8 +37,8 @@ from envid.values.progress import SILENT, Progress
 from envid.values.reason import BYPASSES, MISSES, PASSED
 
 _MEANINGS: Final = {**BYPASSES, **MISSES, **PASSED}
-_FAILURES: Final = frozenset({"space", "unwritable", "read-only", "no-directory", "untrusted", "diverged", "refuted"})
-"""Reasons for which an import is not well under ``strict``, beside an archive that is not whole."""
+_FAILURES: Final = frozenset({"space", "unwritable", "read-only", "no-directory", "untrusted", "refuted"})
+"""Reasons that are a finding of their own: the store is at fault, or somebody lies."""
 _MAX_DOCUMENT: Final = 4096
 """Bytes of the document of a slot of contents; it has one digest and one number."""
 
@@ -45,7 +46,7 @@ _MAX_DOCUMENT: Final = 4096
 # --- export -------------------------------------------------------------------------------
 
 
-def export(
+def cache_export(
     ws: Workspace,
     file: str,
     *,
@@ -56,8 +57,8 @@ def export(
     """Write an archive of the store at ``file``, whole or not at all; equal content gives equal bytes.
 
     ``layers``: entries of these layers, ``wheels``, and the blobs that the entries name; all if none is given.
-    ``roots_only``: what this project uses, else everything. Raises StoreError for a store that others can write,
-    WriteFailed.
+    ``roots_only``: what this project uses, else everything. ``data``: ``{"file", "size", "files": {layer: number},
+    "skipped": {reason: number}}``, the size in bytes. Raises StoreError for a store that others can write, WriteFailed.
     """
     path = os.path.abspath(file)
     if os.path.isdir(path):
@@ -69,15 +70,16 @@ def export(
         with replacing(path, mode=0o600) as stream:
             written = archive.write(place, items, stream, progress=progress)
     total = sum(written.files.values())
-    notes = [f"{path}: {count(total, 'file')}{_listed(written.files)}, {written.size} bytes"]
-    notes += _passed(written.skipped, "left out")
-    if not total and roots_only:
-        notes.append("nothing in the store is known to be used by this project; `--all` takes everything")
+    lines = [f"{path}: {count(total, 'file')}{_listed(written.files)}, {show_size(written.size)}"]
+    lines += _reasons(written.skipped, "left out")
     return Outcome(
-        command="cache export",
-        notes=tuple(notes),
+        command="cache-export",
+        answer="\n".join(lines),
+        notes=("nothing there is known to be used by this project; --all takes everything",)
+        if roots_only and not total
+        else (),
         data={
-            "file": path, "bytes": written.size, "files": dict(written.files), "skipped": dict(written.skipped),
+            "file": path, "size": written.size, "files": dict(written.files), "skipped": dict(written.skipped),
         },
     )  # fmt: skip
 
@@ -143,66 +145,58 @@ def _named(place: Place, used: _Used | None, layers: frozenset[str]) -> set[str]
 # --- import -------------------------------------------------------------------------------
 
 
-def import_(
+def cache_import(
     ws: Workspace, file: str, *, trust: bool = False, strict: bool = False, progress: Progress = SILENT
 ) -> Outcome:
     """Take what proves itself of the archive ``file`` (``-``: standard input); what the store has stays.
 
     ``trust``: whoever wrote the archive may say what belongs under a key. An archive that is damaged, cut short or
-    none is a warning, and so is a store that cannot be written; with ``strict`` an error. Raises ArchiveUnreadable
-    for a file that is not there.
+    none is a warning, and so is a store that cannot be written; with ``strict`` an error. ``data``: ``{"file", "size",
+    "trusted", "whole", "new": {layer: number}, "kept": {layer: number}, "skipped": {reason: number}}``, the size of
+    what is new in bytes. Raises ArchiveUnreadable for a file that is not there.
     """
     path = file if file == "-" else os.path.abspath(file)
     with opened(ws) as place, using(place, purpose="envid cache import"), _stream(path) as stream:
-        prover = {contents.LAYER: _Contents(place).digest}
-        taken = archive.read(place, stream, provers=prover, trust=trust, progress=progress)
-    severity: Severity = "error" if strict else "warning"
-    findings = [
-        *_faults(path, taken, strict=strict),
-        *(
-            Finding(
-                code="cache.diverged", severity=severity, subject=key,
-                message="the archive has other content under this key than the store, which stays",
-                hint="whatever made it does not make the same twice, or one of the two was tampered with",
-            )
-            for key in taken.diverged
-        ),
-    ]  # fmt: skip
+        provers = {contents.LAYER: _Contents(place).digest}
+        taken = archive.read(place, stream, provers=provers, trust=trust, progress=progress)
     new, kept, skipped = (sum(counts.values()) for counts in (taken.new, taken.kept, taken.skipped))
-    notes = [f"{path}: {count(new, 'file')} new{_listed(taken.new)}, {kept} there before, {skipped} passed over"]
-    notes += _passed(taken.skipped, "passed over")
+    lines = [f"{path}: {count(new, 'file')} new{_listed(taken.new)}, {kept} there before, {skipped} passed over"]
+    lines += _reasons(taken.skipped, "passed over")
     return Outcome(
-        command="cache import",
-        notes=tuple(notes),
+        command="cache-import",
+        answer="\n".join(lines),
         data={
-            "file": path, "bytes": taken.size, "trusted": trust, "new": dict(taken.new), "kept": dict(taken.kept),
-            "skipped": dict(taken.skipped), "whole": not taken.fault and taken.trouble is None,
+            "file": path, "size": taken.size, "trusted": trust, "whole": not taken.fault and taken.trouble is None,
+            "new": dict(taken.new), "kept": dict(taken.kept), "skipped": dict(taken.skipped),
         },
-        findings=tuple(findings),
+        findings=tuple(_findings(path, taken, "error" if strict else "warning")),
     )  # fmt: skip
 
 
-def _faults(path: str, taken: archive.Taken, *, strict: bool) -> Iterator[Finding]:
+def _findings(path: str, taken: archive.Taken, severity: Severity) -> Iterator[Finding]:
     if taken.trouble is not None:
         yield Finding(
-            code="cache.unusable", severity="error" if strict else "warning", subject=path,
+            code="cache.unusable", severity=severity, subject=path,
             message=f"nothing was imported: {taken.trouble.message}", hint=taken.trouble.hint or None,
         )  # fmt: skip
         return
-    failed = {
-        reason: number for reason, number in taken.skipped.items() if reason in _FAILURES and reason != "diverged"
-    }
     if taken.fault or taken.skipped.get("no-header"):
         yield Finding(
-            code="cache.archive", severity="error" if strict else "warning", subject=path,
+            code="cache.archive", severity=severity, subject=path,
             message=taken.fault or "parts of the archive are damaged",
             hint="what proves itself was imported; the rest is only missing, and is fetched or made again",
         )  # fmt: skip
-    for reason, number in sorted(failed.items()):
+    for reason, number in sorted(taken.skipped.items()):
+        if reason in _FAILURES:
+            yield Finding(
+                code="cache.archive" if reason == "refuted" else "cache.unusable", severity=severity, subject=path,
+                message=f"{count(number, 'member')} not imported, {reason}: {_MEANINGS[reason]}",
+            )  # fmt: skip
+    for key in taken.diverged:
         yield Finding(
-            code="cache.archive" if reason == "refuted" else "cache.unusable",
-            severity="error" if strict else "warning", subject=path,
-            message=f"{count(number, 'member')} not imported, {reason}: {_MEANINGS[reason]}",
+            code="cache.diverged", severity=severity, subject=key,
+            message="the archive has other content under this key than the store, which stays",
+            hint="what made it does not make the same twice, or one of the two was tampered with",
         )  # fmt: skip
 
 
@@ -266,5 +260,5 @@ def _listed(counts: Mapping[str, int]) -> str:
     return f" ({', '.join(f'{number} {layer}' for layer, number in sorted(counts.items()))})" if counts else ""
 
 
-def _passed(skipped: Mapping[str, int], what: str) -> list[str]:
-    return [f"{number} {what}, {reason}: {_MEANINGS[reason]}" for reason, number in sorted(skipped.items())]
+def _reasons(skipped: Mapping[str, int], what: str) -> list[str]:
+    return [f"  {number} {what}, {reason}: {_MEANINGS[reason]}" for reason, number in sorted(skipped.items())]
