@@ -212,7 +212,7 @@ def open_file(path: str, place: Place, *, renew: bool = True) -> tuple[int, os.s
     try:
         # Not followed, not waited for: a link or a pipe in the store is none of ours.
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Miss(reason="absent")
     except OSError:
         return Miss(reason="foreign" if os.path.islink(path) else "unreadable")
