@@ -38,7 +38,7 @@ from envid.errors import (
 from envid.guard import hold
 from envid.installed import journal, note
 from envid.installed.interpreter import Environment, environment_of, measure, probe, running
-from envid.installed.prefix import moved_from
+from envid.installed.prefix import frame_of, moved_from
 from envid.installed.wheel import read_contents
 from envid.lock import install
 from envid.lock.indexes import variables_of
@@ -153,7 +153,9 @@ class _Sync:
             try:
                 journal.begin_fresh(self.path)
                 install.create(self.path, interpreter.executable, held=self.held)
-                self.install_proven(environment_of(self.path), resolution.selected, items, frozenset())
+                environment = environment_of(self.path)
+                note.write(self.path, note.Note(lock=self.name, frame=frame_of(environment)))
+                self.install_proven(environment, resolution.selected, items, frozenset())
             except BaseException:
                 with process.uninterrupted():
                     journal.roll_back(self.path)
@@ -246,8 +248,9 @@ class _Sync:
         kept = note.read(environment.root)
         names = {str(item.name) for item in resolution.selected}
         sources = {name: one for name, one in kept.sources.items() if name in names} if kept is not None else {}
+        frame = kept.frame if kept is not None else {}
         with contextlib.suppress(WriteFailed):
-            note.write(environment.root, note.Note(lock=self.name, sources=sources))
+            note.write(environment.root, note.Note(lock=self.name, sources=sources, frame=frame))
         # A layer that cannot be measured here has nothing to be recorded.
         with contextlib.suppress(EnvidError):
             own = None if str(environment.base_executable) == running() else str(self.path)
@@ -383,9 +386,9 @@ class _Sync:
     def note(self, environment: Environment, states: Mapping[str, str]) -> None:
         """Note in the environment what was installed from where; raise WriteFailed."""
         kept = note.read(environment.root)
-        before = dict(kept.sources) if kept is not None else {}
+        before, frame = (dict(kept.sources), kept.frame) if kept is not None else ({}, {})
         made = noted(dict.fromkeys((environment.purelib, environment.platlib)), states)
-        note.write(environment.root, note.Note(lock=self.name, sources={**before, **made}))
+        note.write(environment.root, note.Note(lock=self.name, sources={**before, **made}, frame=frame))
 
     def install(
         self, environment: Environment, items: Sequence[Installable], unpacked: Set[str], *, again: Set[str]

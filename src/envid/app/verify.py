@@ -46,7 +46,7 @@ from envid.installed.files import Suspects
 from envid.installed.interpreter import Environment, environment_of, measure, probe, running
 from envid.installed.listing import Seen, unpack
 from envid.installed.neighbours import places
-from envid.installed.prefix import check_prefix
+from envid.installed.prefix import check_frame, check_prefix
 from envid.installed.reading import Reading
 from envid.installed.walk import walk
 from envid.installed.wheelhouse import check_wheelhouse
@@ -254,6 +254,8 @@ class _Run:
         config = Path(self.environment.root, "pyvenv.cfg").read_bytes()
         scripts = os.listdir(self.environment.scripts)
         self.examined.findings += check_prefix(self.environment, config, scripts)
+        if self.depth != "quick":
+            self.examined.findings += check_frame(self.environment)
         surveyed, report = self._quick(layout, scripts) if self.depth == "quick" else self._walked(layout)
         found = report.findings
         self.examined.findings += [*surveyed.findings, *found]

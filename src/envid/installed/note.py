@@ -36,6 +36,8 @@ class Note:
     """Name of the lock that was installed last."""
     sources: Mapping[str, Origin] = field(default_factory=dict)
     """By normalised name."""
+    frame: Mapping[str, str] = field(default_factory=dict)
+    """BLAKE3 of the scripts for shells when envid made the environment, by name in the scripts directory."""
 
 
 def read(root: Path) -> Note | None:
@@ -57,13 +59,16 @@ def read(root: Path) -> Note | None:
     for name, row in sources.items():
         if isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and isinstance(row[1], str):
             found[name] = Origin(state=row[0], record=row[1])
-    return Note(lock=lock, sources=found)
+    frame = document.get("frame")
+    made = frame.items() if isinstance(frame, Mapping) else ()
+    return Note(lock=lock, sources=found, frame={name: digest for name, digest in made if isinstance(digest, str)})
 
 
 def write(root: Path, note: Note) -> None:
     """Write ``note`` into the environment, touching nothing when it says so already; raise WriteFailed."""
     rows: dict[str, JSONValue] = {name: [one.state, one.record] for name, one in note.sources.items()}
-    body = canonical({"schema": SCHEMA, "lock": note.lock, "sources": rows})
+    frame: dict[str, JSONValue] = {"frame": dict(note.frame)} if note.frame else {}
+    body = canonical({"schema": SCHEMA, "lock": note.lock, "sources": rows, **frame})
     atomic.write(root / NAME, body + b"\n" + _trailer(body))
 
 

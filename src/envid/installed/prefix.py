@@ -7,9 +7,12 @@ import stat
 from collections.abc import Iterable
 from typing import Final
 
+from envid.installed import note
+from envid.installed.files import read_small
 from envid.installed.hashing import SAME, Job, compare
 from envid.installed.interpreter import Environment
-from envid.installed.strays import INTERPRETER
+from envid.installed.strays import INTERPRETER, VENV_SCRIPTS
+from envid.values.digest import blake3_hex
 from envid.values.finding import Finding
 
 _MAX_ACTIVATE: Final = 256 * 1024
@@ -46,6 +49,37 @@ def check_prefix(environment: Environment, config: bytes, scripts: Iterable[str]
     for name in sorted(scripts):
         if INTERPRETER.fullmatch(name):
             findings += _interpreter(environment, home, name)
+    return findings
+
+
+def frame_of(environment: Environment) -> dict[str, str]:
+    """Return the BLAKE3 of each file beside the interpreter that is for shells, by name in the scripts directory.
+
+    What is no file, or too large for one, has the digest "".
+    """
+    found = {}
+    for name in sorted(VENV_SCRIPTS.intersection(os.listdir(environment.scripts))):
+        path = environment.scripts / name
+        data = read_small(str(path), _MAX_ACTIVATE) if not path.is_symlink() else None
+        found[name] = "" if data is None else blake3_hex(data)
+    return found
+
+
+def check_frame(environment: Environment) -> list[Finding]:
+    """Return what differs from what envid noted down when it made the environment; nothing where others made it.
+
+    These scripts come from the program that makes an environment, in its release of that day: only the note tells
+    what they were. A script that is gone runs nowhere.
+    """
+    kept = note.read(environment.root)
+    if kept is None or not kept.frame:
+        return []
+    findings = []
+    for name, digest in frame_of(environment).items():
+        if digest != kept.frame.get(name, "none"):
+            shown = f"{environment.scripts.name}/{name}"
+            made = "is not as it was made with the environment" if name in kept.frame else "came after the environment"
+            findings.append(_finding(shown, f"the script {made}; who enters the environment runs it"))
     return findings
 
 
