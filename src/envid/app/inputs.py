@@ -128,6 +128,7 @@ class _Search:
         self.pruned = pruned
         self.rows: dict[str, str] = {}
         self.taken = 0
+        self.there: set[str] = set()
         self.seen: set[tuple[str, tuple[str, ...]]] = set()
 
     def look(self, pattern: str) -> None:
@@ -202,8 +203,9 @@ class _Search:
     def _take(self, path: str, above: tuple[str, ...]) -> None:
         """Add a file, a link with what it leads to, or a directory with all below; ``above`` are links on the way."""
         self.taken += 1
-        if path in self.rows:
+        if path in self.there:
             return
+        self.there.add(path)
         full = os.path.join(self.root, path)
         try:
             found = os.lstat(full)

@@ -1,13 +1,15 @@
-"""Keep an answer for ``app.recall``."""
+"""Keep an answer for ``app.recall``, or a run for ``app.rerun``."""
 
 from __future__ import annotations
 
 import os
 
+from envid.app import rerun
 from envid.app.outcome import Outcome
+from envid.app.outputs import Row
 from envid.app.recall import ask
-from envid.errors import WriteFailed
-from envid.store.sidecar import encode
+from envid.errors import EnvidError, WriteFailed
+from envid.store.sidecar import MAX_BYTES, encode
 from envid.whole import make_directory, write
 
 
@@ -32,5 +34,22 @@ def remember(argv: list[str], outcome: Outcome, *, stdout: str) -> bool:
         make_directory(question.directory, mode=0o700)
         write(os.path.join(question.directory, question.name), data, mode=0o600, durable=False)
     except WriteFailed:
+        return False
+    return True
+
+
+def remember_run(words: rerun.Words, before: bytes | None, rows: dict[str, Row], *, said: str) -> bool:
+    """Keep that the run of ``words``, bound to the digest ``before`` it was measured, made ``rows``; return whether."""
+    try:
+        bound = rerun.bind(words)
+        # What changed since it was measured must not be bound to what was made before.
+        if bound is None or bound.request != before:
+            return False
+        data = encode(bound.request, 0, said.encode("utf-8"), rerun.encoded(rows))
+        if len(data) > MAX_BYTES:
+            return False
+        make_directory(bound.directory, mode=0o700)
+        write(os.path.join(bound.directory, bound.name), data, mode=0o600, durable=False)
+    except (EnvidError, OSError, ValueError):
         return False
     return True

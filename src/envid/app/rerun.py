@@ -11,7 +11,6 @@ import os
 from envid.app import inputs, outputs, program, recall
 from envid.errors import EnvidError
 from envid.store import sidecar
-from envid.whole import make_directory, write
 
 _LISTS = ("--in", "--out")
 _REPEATED = ("--env", "--env-pass")
@@ -163,23 +162,6 @@ def unchanged(arguments: list[str]) -> str | None:
         return None
 
 
-def remember(words: Words, before: bytes | None, rows: dict[str, outputs.Row], *, said: str) -> bool:
-    """Keep that the run of ``words``, bound to the digest ``before`` it was measured, made ``rows``; return whether."""
-    try:
-        bound = bind(words)
-        # What changed since it was measured must not be bound to what was made before.
-        if bound is None or bound.request != before:
-            return False
-        data = sidecar.encode(bound.request, 0, said.encode("utf-8"), _encoded(rows))
-        if len(data) > sidecar.MAX_BYTES:
-            return False
-        make_directory(bound.directory, mode=0o700)
-        write(os.path.join(bound.directory, bound.name), data, mode=0o600, durable=False)
-    except (EnvidError, OSError, ValueError):
-        return False
-    return True
-
-
 def request_of(words: Words) -> bytes | None:
     """Return the digest of what ``words`` ask now; None for an unusual question."""
     try:
@@ -189,7 +171,8 @@ def request_of(words: Words) -> bytes | None:
     return None if bound is None else bound.request
 
 
-def _encoded(rows: dict[str, outputs.Row]) -> bytes:
+def encoded(rows: dict[str, outputs.Row]) -> bytes:
+    """Return what was made, as it is remembered."""
     fields: list[str] = []
     for path, (kind, mode, size, digest, target) in rows.items():
         fields += [path, kind, str(mode), str(size), digest, target]

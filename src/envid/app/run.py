@@ -8,7 +8,8 @@ from envid.app import aside, products
 from envid.app.outcome import Outcome, count
 from envid.app.outputs import Row
 from envid.app.performing import Performed, perform
-from envid.app.rerun import Words, remember, request_of
+from envid.app.remember import remember_run
+from envid.app.rerun import Words, request_of
 from envid.app.storing import opened
 from envid.app.task import Measured, Order, Task, measure, purpose, task_of
 from envid.app.turns import turn
@@ -101,7 +102,7 @@ def run(
         rows = state.rows if isinstance(state, Hit) else _made(performed, task)
         outcome = _outcome(measured, state, performed, lines, notes, rows or {}, strict=strict)
         if rows is not None and measured.repeatable:
-            remember(words, bound, rows, said=_up_to_date(measured))
+            remember_run(words, bound, rows, said=_up_to_date(measured))
         return outcome
 
 
