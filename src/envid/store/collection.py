@@ -38,7 +38,7 @@ KEPT: Final[dict[str, str]] = {
     "root": "a project uses it",
     "named": "an entry names it",
     "foreign": "not a file of envid's",
-    "held": "a command holds it, or uses it",
+    "held": "a command holds it",
     "counts": "the counts of `envid cache stats`",
     "clock": "this host's clock is wrong: no age can be told",
     "unreadable": "an entry cannot be read by this envid, and may name it",
@@ -119,7 +119,7 @@ class _Collection:
 
     def report(self, tell: Callable[[int], None]) -> Report:
         """Sweep, and say what was done."""
-        things = list(take(self.place))
+        things = [thing for thing in take(self.place) if thing.path != f"{GUARDS}/{GUARD}"]
         self.learn_names(things, tell)
         left: list[Thing] = []
         blobs = []
@@ -175,7 +175,7 @@ class _Collection:
         if thing.area == STATS:
             return "counts"
         if thing.area == GUARDS:
-            return "held" if thing.name == GUARD else None
+            return None
         if thing.area == ROOTS:
             return None if thing.name in self.protected.dead else "root"
         return _protected(self.protected, thing, old=age > self.max_age_ns)

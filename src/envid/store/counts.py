@@ -17,7 +17,7 @@ from envid.errors import StoreError
 from envid.guard import hold
 from envid.store.place import GUARDS, STATS, Place, lacks_space, prepare
 from envid.values.frozen import dataclass
-from envid.whole import append, discard, make_directory
+from envid.whole import append, discard, make_directory, shut
 
 LOG: Final = "log"
 TOTAL: Final = "total"
@@ -56,7 +56,7 @@ def flush(place: Place) -> None:
         try:
             _append(place, path, line)
         except StoreError:
-            if os.path.isdir(place.area(STATS)) or prepare(place) is not None:
+            if os.path.isdir(place.area(STATS)) or prepare(place) is not None or lacks_space(place, 4096) is not None:
                 return
             make_directory(place.area(STATS), mode=place.directory_mode)
             write(f"{place.area(STATS)}/{SINCE}", b"", mode=_mode(place), durable=False)
@@ -123,15 +123,17 @@ def _logs(directory: str) -> list[str]:
 
 
 def _read(path: str) -> str:
+    handle = -1
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        # A directory in its place is opened all the same, and only then refused.
+        with open(handle, "rb", closefd=False) as stream:
+            return stream.read(MAX_READ).decode("ascii", "replace")
     except OSError:
         return ""
-    with open(handle, "rb") as stream:
-        try:
-            return stream.read(MAX_READ).decode("ascii", "replace")
-        except OSError:
-            return ""
+    finally:
+        if handle >= 0:
+            shut(handle)
 
 
 def _total(directory: str) -> tuple[dict[tuple[str, str], int], int, frozenset[str]]:

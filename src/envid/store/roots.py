@@ -65,9 +65,9 @@ def remember(
     there = [key for key in before.keys if _is_there(place, key)]
     data = encode(Root(project=project, keys=tuple([*there, *new][-MAX_KEYS:]), wheels=groups))
     try:
+        make_below(place, place.area(ROOTS))
         if lacks_space(place, len(data)) is not None:
             return False
-        make_below(place, place.area(ROOTS))
         return write(path, data, mode=0o660 if place.policy.shared else 0o600)
     except (StoreError, OSError):
         # A store that cannot be written has no collection either.
