@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,11 @@ def walked(site: Path) -> bytes:
     return walk(str(site.parent), ["site"], [])
 
 
+def kept(packed: bytes, *, unproven: Collection[str], started_ns: int) -> bytes:
+    """Return what is kept of a packed walk."""
+    return statindex.keep(packed, unpack(packed), unproven=unproven, started_ns=started_ns)
+
+
 def suspects(site: Path, known: bytes | None) -> set[str]:
     found = statindex.changed(known, walked(site))
     return {f"{directory}/{name}" for directory, names in found.items() for name in names or {"*"}}
@@ -36,7 +42,7 @@ def suspects(site: Path, known: bytes | None) -> set[str]:
 
 def test_nothing_changed_nothing_suspected(site: Path) -> None:
     """An index of the same walk leaves nothing to read."""
-    assert suspects(site, statindex.keep(unpack(walked(site)), unproven=(), started_ns=LATER)) == set()
+    assert suspects(site, kept(walked(site), unproven=(), started_ns=LATER)) == set()
 
 
 def test_without_an_index_everything_is_suspected(site: Path) -> None:
@@ -70,14 +76,14 @@ def link(path: Path) -> None:
 @pytest.mark.parametrize("how", [edit, quiet_edit, replace, link, lambda path: path.chmod(0o600)])
 def test_every_change_of_metadata_is_suspected(site: Path, how: object) -> None:
     """Size, time, inode, mode, and a ctime alone: the file is read again, and no other."""
-    known = statindex.keep(unpack(walked(site)), unproven=(), started_ns=LATER)
+    known = kept(walked(site), unproven=(), started_ns=LATER)
     how(site / "a.py")  # type: ignore[operator]
     assert suspects(site, known) == {"site/a.py"}
 
 
 def test_new_files_are_suspected_and_caches_do_not_disturb(site: Path) -> None:
     """A new __pycache__ is suspected itself; the directory that got it is not."""
-    known = statindex.keep(unpack(walked(site)), unproven=(), started_ns=LATER)
+    known = kept(walked(site), unproven=(), started_ns=LATER)
     (site / "p" / "__pycache__").mkdir()
     (site / "p" / "__pycache__" / "c.pyc").write_text("x")
     assert suspects(site, known) == {"site/p/__pycache__/c.pyc"}
@@ -85,7 +91,7 @@ def test_new_files_are_suspected_and_caches_do_not_disturb(site: Path) -> None:
 
 def test_what_was_not_proven_is_read_again(site: Path) -> None:
     """An entry found wrong is suspected the next time though nothing changed."""
-    known = statindex.keep(unpack(walked(site)), unproven={"site/p/c.py"}, started_ns=LATER)
+    known = kept(walked(site), unproven={"site/p/c.py"}, started_ns=LATER)
     assert suspects(site, known) == {"site/p/c.py"}
 
 
@@ -94,13 +100,13 @@ def test_racy_entries_are_read_again(site: Path) -> None:
     moment = (site / "a.py").stat().st_mtime_ns
     for path in ("a.py", "b.py", "p/c.py"):
         os.utime(site / path, ns=(moment, moment))
-    assert suspects(site, statindex.keep(unpack(walked(site)), unproven=(), started_ns=moment + 10**9)) == {
+    assert suspects(site, kept(walked(site), unproven=(), started_ns=moment + 10**9)) == {
         "site/a.py", "site/b.py", "site/p/c.py"
     }  # fmt: skip
     old = moment - 10**12
     os.utime(site / "a.py", ns=(old, old))
     # The mtime is old and the ctime is not: somebody put the time back a moment ago.
-    assert "site/a.py" in suspects(site, statindex.keep(unpack(walked(site)), unproven=(), started_ns=moment))
+    assert "site/a.py" in suspects(site, kept(walked(site), unproven=(), started_ns=moment))
 
 
 def test_an_index_is_read_back_only_under_its_binding(site: Path, tmp_path: Path) -> None:

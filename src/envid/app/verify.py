@@ -326,7 +326,7 @@ class _Run:
             )  # fmt: skip
         finally:
             self.progress.end()
-        kept = statindex.keep(seen.listings, unproven=report.unproven, started_ns=self.started)
+        kept = statindex.keep(seen.walked, seen.listings, unproven=report.unproven, started_ns=self.started)
         if kept != before:
             # An index that cannot be kept costs time, not the answer.
             with contextlib.suppress(WriteFailed):

@@ -179,8 +179,8 @@ def check(
     )
     report.findings += findings
     report.unproven.update(finding.path for finding in findings if finding.path)
-    found.others = remaining
-    if remaining:
+    found.others = [other for other in remaining if not known_place(other[0], scripts=layout.scripts)]
+    if found.others:
         strangers(found, site=sites(layout), scripts=layout.scripts, top_level=_top_level(expected))
     # Last: `strangers` adds to what `examine` found.
     report.findings += found.findings

@@ -383,10 +383,8 @@ def known_place(path: str, *, scripts: str) -> bool:
 
 
 def strangers(found: Sorted, *, site: Sequence[str], scripts: str, top_level: set[str]) -> None:
-    """Add a finding for each of ``found.others`` that virtual environments do not have of themselves."""
+    """Add a finding for each of ``found.others``, which virtual environments do not have of themselves."""
     for path, mode, _ in found.others:
-        if known_place(path, scripts=scripts):
-            continue
         found.unproven.add(path)
         home = next((each for each in site if path.startswith(f"{each}/")), site[0])
         found.findings.append(explain(path, site=home, scripts=scripts, link=stat.S_ISLNK(mode), top_level=top_level))

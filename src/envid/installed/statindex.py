@@ -123,25 +123,25 @@ def _entries(listing: Listing) -> Iterator[tuple[str, bytes]]:
         yield name, listing.stats[index * width : (index + 1) * width]
 
 
-def _latest(walked: Sequence[Listing]) -> int:
+def _latest(listings: Sequence[Listing]) -> int:
     """Return the last mtime or ctime of all."""
     numbers = array("q")
-    numbers.frombytes(b"".join([listing.stats for listing in walked]))
+    numbers.frombytes(b"".join([listing.stats for listing in listings]))
     return max(max(numbers[2::FIELDS], default=0), max(numbers[4::FIELDS], default=0))
 
 
-def keep(walked: Sequence[Listing], *, unproven: Collection[str], started_ns: int) -> bytes:
-    """Return the packed walk as it may be believed next time.
+def keep(walked: bytes, listings: Sequence[Listing], *, unproven: Collection[str], started_ns: int) -> bytes:
+    """Return the packed walk ``walked``, which ``listings`` are read from, as it may be believed next time.
 
     Entries in ``unproven`` (paths relative to the environment) and those whose mtime or ctime is
     not safely before ``started_ns``, the time before the walk began, become zeros.
     """
     limit = started_ns - RACY_NS
-    if not unproven and _latest(walked) < limit:
-        return b"".join([listing.packed() for listing in walked])
+    if not unproven and _latest(listings) < limit:
+        return walked
     places = {path.rpartition("/")[0] for path in unproven}
     parts = []
-    for listing in walked:
+    for listing in listings:
         numbers = listing.numbers()
         prefix = f"{listing.path}/" if listing.path else ""
         touched = False
