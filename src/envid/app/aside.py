@@ -20,7 +20,7 @@ from pathlib import Path
 
 from envid.app.outputs import beside
 from envid.atomic import remove_file, remove_tree, rename
-from envid.whole import make_directory, set_mode, write
+from envid.whole import make_directory, set_mode
 
 
 def recover(root: str, outputs: Sequence[str]) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ def _recovered(root: str, output: str, finished: bool) -> bool:
             if kept == aside:
                 rename(aside, place)
             else:
-                remove_file(Path(absent))
+                dispose(absent)
             dispose(torn)
         return True
     return False
@@ -65,7 +65,8 @@ def begin(root: str, outputs: Sequence[tuple[str, bool]]) -> None:
             empty = empty or (os.path.isdir(place) and not os.path.islink(place))
             rename(place, aside)
         else:
-            write(absent, b"", durable=False)
+            # A directory is there in one call; a file that is written whole leaves a part when it is killed.
+            make_directory(absent, mode=0o700)
         if empty:
             make_directory(place)
             set_mode(place, 0o755)
