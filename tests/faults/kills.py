@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sys
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from typing import Final
 
-from faults.operations import OPERATIONS, Operation, Stage
+from faults.every import EVERY
+from faults.operations import Operation, Stage
 from faults.rows import Claim, Count, thinned
 from faults.tracing import Call, calls, trial, unfit
 
 _LEAST: Final = 30
 """Calls of an operation that the short form, too, tries."""
-_ROUNDS: Final = 3
-"""Plain runs before the list of calls is believed: the first may import."""
+
+
+def warm(stage: Stage) -> None:
+    """Import what the operation imports late: a trial is about the work, not about imports."""
+
+    def names() -> str:
+        stage.operation.work(stage.root)
+        return "\n".join(sys.modules)
+
+    stage.reset()
+    for name in (trial(names, stage.directory).answer or "").splitlines():
+        with contextlib.suppress(ImportError):
+            import_module(name)
 
 
 def calls_of(stage: Stage) -> list[Call]:
     """Return the calls that the operation makes on its own files."""
-    log: tuple[str, ...] = ()
-    for _ in range(_ROUNDS):
-        stage.reset()
-        ended = trial(
-            lambda: stage.operation.work(stage.root), stage.directory, trace=True, follow=stage.operation.follow
-        )
-        if ended.answer not in stage.operation.good:
-            raise AssertionError(f"{stage.operation.name} does not work: {ended.answer}\n{ended.output}")
-        log = ended.log
-    return calls(log, below=stage.root)
+    warm(stage)
+    stage.reset()
+    ended = trial(lambda: stage.operation.work(stage.root), stage.directory, trace=True, follow=stage.operation.follow)
+    if ended.answer not in stage.operation.good:
+        raise AssertionError(f"{stage.operation.name} does not work: {ended.answer}\n{ended.output}")
+    return calls(ended.log, below=stage.root)
 
 
 def again(stage: Stage) -> Iterator[str]:
@@ -62,5 +73,5 @@ CLAIMS: Final = tuple(
         part="kills", name=name, text=f"SIGKILL at each system call of {name}: no repair needed, nothing lost",
         try_=partial(_at_every_call, operation), unfit=unfit,
     )
-    for name, operation in OPERATIONS.items()
+    for name, operation in EVERY.items()
 )  # fmt: skip

@@ -56,6 +56,8 @@ class Operation:
     """What is wrong with the directory after the operation has ended well."""
     after_power: Callable[[str], Iterable[str]]
     """What is wrong with the directory when the power went meanwhile: a torn file is none, it proves itself."""
+    right: Callable[[str], Iterable[str]] | None = None
+    """What is wrong after it has ended well although it was refused something; ``complete`` if that is None."""
     follow: bool = True
     writes: bool = True
     proves: bool = True
@@ -164,14 +166,16 @@ def with_older(root: str) -> None:
     assert in_a_word(blobs.keep_bytes(place, OLDER_BLOB)) == "stored"
 
 
-def _with_new(root: str) -> None:
+def with_new(root: str) -> None:
+    """Make a store that has the new entry and the new blob as well."""
     with_older(root)
     _put(root)
     _keep(root)
 
 
-def _with_damaged(root: str) -> None:
-    _with_new(root)
+def with_damaged(root: str) -> None:
+    """Make one in which both of the new are damaged."""
+    with_new(root)
     for path in (place_of(root).entry_path(NEW), place_of(root).blob_path(blake3_hex(NEW_BLOB))):
         data = bytearray(Path(path).read_bytes())
         data[len(data) // 2] ^= 1
@@ -323,19 +327,19 @@ OPERATIONS: Final[dict[str, Operation]] = {
             complete=blob_is_new, after_power=unproved,
         ),
         Operation(
-            name="get", prepare=_with_new, work=_get, good=frozenset({"hit"}), fallback=_may_miss, writes=False,
+            name="get", prepare=with_new, work=_get, good=frozenset({"hit"}), fallback=_may_miss, writes=False,
             problems=sound, complete=entry_is_new, after_power=unproved,
         ),
         Operation(
-            name="load", prepare=_with_new, work=_load, good=frozenset({"hit"}), fallback=_may_miss, writes=False,
+            name="load", prepare=with_new, work=_load, good=frozenset({"hit"}), fallback=_may_miss, writes=False,
             problems=sound, complete=blob_is_new, after_power=unproved,
         ),
         Operation(
-            name="lay", prepare=_with_new, work=_lay, good=frozenset({"done"}), fallback=_may_refuse,
+            name="lay", prepare=with_new, work=_lay, good=frozenset({"done"}), fallback=_may_refuse,
             problems=_laid_or_not, complete=_is_laid, after_power=unproved, proves=False,
         ),
         Operation(
-            name="mend", prepare=_with_damaged, work=_mend, good=_MENDED, fallback=_may_bypass,
+            name="mend", prepare=with_damaged, work=_mend, good=_MENDED, fallback=_may_bypass,
             problems=lambda root: (*older_lost(root), *wrong(root)), complete=_both_are_new,
             after_power=unproved,
         ),

@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from faults.every import EVERY
 from faults.kills import again
-from faults.operations import OPERATIONS, Operation, Stage
+from faults.operations import Operation, Stage
 from faults.rows import Claim, Count
 from faults.tracing import END, READING, trial, unfit
 
@@ -383,6 +384,6 @@ CLAIMS: Final = tuple(
         part="power", name=name, text=f"the power goes during {name}: states of the disk that are legal then",
         try_=partial(_lost, operation), unfit=unfit,
     )
-    for name, operation in OPERATIONS.items()
+    for name, operation in EVERY.items()
     if operation.writes
 )  # fmt: skip

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
+from faults.every import EVERY
 from faults.kills import again, calls_of
-from faults.operations import OPERATIONS, Operation, Stage, torn
+from faults.operations import Operation, Stage, torn
 from faults.rows import Claim, Count, thinned
 from faults.tracing import Call, Ended, trial, unfit
 
@@ -41,7 +42,9 @@ def judged(stage: Stage, ended: Ended) -> Iterator[str]:
     elif ended.answer is None:
         yield f"ended by signal {ended.signal}"
     elif ended.answer in operation.good:
-        yield from (f"said {ended.answer}, but {problem}" for problem in operation.complete(stage.root))
+        yield from (
+            f"said {ended.answer}, but {problem}" for problem in (operation.right or operation.complete)(stage.root)
+        )
     elif not operation.fallback(ended.answer):
         yield f"answered {ended.answer} {_last_lines(ended.output)}"
     if "Traceback" in ended.output and not (ended.answer or "").startswith("raised"):
@@ -116,7 +119,7 @@ def _untraced(operation: Operation, directory: str, scale: float) -> Count:
 
 CLAIMS: Final = tuple(
     claim
-    for name, operation in OPERATIONS.items()
+    for name, operation in EVERY.items()
     for claim in (
         Claim(
             part="refusals", name=name, text=f"an error of {len(ERRORS)} kinds at each system call of {name}",
