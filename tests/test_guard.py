@@ -33,3 +33,33 @@ def test_the_guard_is_exclusive_and_names_its_holder(tmp_path: Path) -> None:
         holder.join()
     with hold(path, timeout=0.0):
         assert path.exists()
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o022])
+def test_a_new_guard_has_its_mode(tmp_path: Path, umask: int) -> None:
+    """Whatever the umask, others who may hold the guard can open its file."""
+    before = os.umask(umask)
+    try:
+        with hold(tmp_path / "guard", mode=0o660):
+            assert (tmp_path / "guard").stat().st_mode & 0o777 == 0o660
+    finally:
+        os.umask(before)
+
+
+def test_who_holds_it_alone_may_unlink_it(tmp_path: Path) -> None:
+    """A waiter whose file lost its name meanwhile takes the one that has it, so that two never hold it at once."""
+    path = tmp_path / "guard"
+    order: list[str] = []
+    with hold(path):
+        waiter = threading.Thread(target=lambda: _enter(path, order))
+        waiter.start()
+        path.unlink()
+        with hold(path, timeout=30.0):
+            order.append("second file")
+    waiter.join(30)
+    assert sorted(order) == ["second file", "waiter"]
+
+
+def _enter(path: Path, order: list[str]) -> None:
+    with hold(path, timeout=30.0):
+        order.append("waiter")
