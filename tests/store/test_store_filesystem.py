@@ -70,7 +70,8 @@ def test_what_cannot_be_read_is_unknown(text: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "network"),
     [("ext4", False), ("zfs", False), ("f2fs", False), ("ecryptfs", False), ("nfs", True), ("NFS4", True),
-     ("smb3", True), ("fuse", True), ("fuse.s3fs", True), ("fuse.rclone", True), ("fuse.gocryptfs", False), ("ceph", True),
+     ("smb3", True), ("fuse", True), ("fuse.s3fs", True), ("fuse.rclone", True), ("fuse.gocryptfs", False),
+     ("ceph", True),
      ("glusterfs", True), ("fuse.glusterfs", True), ("", False)],
 )  # fmt: skip
 def test_the_kinds(kind: str, network: bool) -> None:
