@@ -356,3 +356,14 @@ def test_a_directory_that_is_no_environment_is_not_sealed(tmp_path: Path) -> Non
     venv.mkdir()
     with pytest.raises(EnvironmentNotFound, match="no virtual environment"):
         seal(project.workspace)
+
+
+def test_what_a_killed_run_left_is_swept(project: Keyed) -> None:
+    """A tree that lost its name and was not yet gone when the run ended goes with the next check; others stay."""
+    left, mine = project.root / "gen.0123456789ab.refused", project.root / "gen.old.refused"
+    for path in (left, mine):
+        (path / "deep").mkdir(parents=True)
+    sealed(project)
+    assert checked(project, None).data["restored"] is True
+    assert not left.exists()
+    assert mine.exists()

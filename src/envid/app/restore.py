@@ -6,6 +6,7 @@ and removes it when anything differs. Nothing of a restored tree runs before it 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Sequence
@@ -138,6 +139,8 @@ def check(
     """
     chosen = layer or DEFAULT_LAYER
     trees = _trees(ws, chosen, venv, paths)
+    for tree in trees:
+        _sweep(tree)
     # Not looked at: the interpreter of a restored environment would have to be started.
     found = identify_for(ws, layer=chosen, target=target, name=name, venv=venv, unseen=True)
     key = cache_key(found)
@@ -275,6 +278,16 @@ def _remove(tree: str) -> str | None:
     except WriteFailed as error:
         return f"what was refused is out of the way and not yet gone: {error.message}"
     return None
+
+
+def _sweep(tree: str) -> None:
+    """Remove what an earlier run refused and was killed over before it was gone."""
+    path = Path(tree)
+    refused = re.compile(re.escape(path.name) + r"\.[0-9a-f]{12}\.refused")
+    with contextlib.suppress(OSError, WriteFailed):
+        for name in os.listdir(path.parent):
+            if refused.fullmatch(name):
+                remove_tree(path.with_name(name))
 
 
 def _trees(ws: Workspace, layer: str, venv: str | None, paths: Sequence[str]) -> list[str]:

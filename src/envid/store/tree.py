@@ -24,7 +24,7 @@ _ROW: Final = Struct("<cHI")
 _SIZE: Final = Struct("<Q")
 _KEPT: Final = 0o7700
 """Of the mode, what survives the umask of whoever unpacks an archive: the owner's bits, and the special ones."""
-_LARGE: Final = 8 * 1024 * 1024
+_BUFFER: Final = 1024 * 1024
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
@@ -47,6 +47,7 @@ def measure(root: str, *, without: str = "") -> Tree:
     changes while it is read.
     """
     total = blake3(derive_key_context=CONTEXT)
+    buffer = memoryview(bytearray(_BUFFER))
     entries = size = 0
     for path, status in _walk(os.fsencode(root), os.fsencode(without)):
         entries += 1
@@ -55,7 +56,7 @@ def measure(root: str, *, without: str = "") -> Tree:
             if stat.S_ISDIR(mode):
                 total.update(_row(b"d", mode, path))
             elif stat.S_ISREG(mode):
-                digest = _content(os.path.join(os.fsencode(root), path), status)
+                digest = _content(os.path.join(os.fsencode(root), path), status, buffer)
                 total.update(_row(b"f", mode, path) + _SIZE.pack(status.st_size) + digest)
                 size += status.st_size
             elif stat.S_ISLNK(mode):
@@ -95,22 +96,19 @@ def _walk(root: bytes, without: bytes) -> Iterator[tuple[bytes, os.stat_result]]
         waiting += reversed(below)
 
 
-def _content(path: bytes, status: os.stat_result) -> bytes:
+def _content(path: bytes, status: os.stat_result, buffer: memoryview) -> bytes:
     handle = os.open(path, _FLAGS)
     try:
         hasher = blake3()
-        left = status.st_size
-        if left > _LARGE and stat.S_ISREG(os.fstat(handle).st_mode):
-            hasher = blake3(max_threads=blake3.AUTO)
-        while piece := os.read(handle, min(max(left, 1), _LARGE)):
-            hasher.update(piece)
-            left -= len(piece)
-            if left < 0:
-                break
+        total = 0
+        # One buffer for all: memory that is new for each file costs more than reading and hashing it.
+        while (count := os.readv(handle, [buffer])) > 0 and total <= status.st_size:
+            hasher.update(buffer[:count])
+            total += count
         after = os.fstat(handle)
     finally:
         os.close(handle)
-    if left or after.st_mtime_ns != status.st_mtime_ns or after.st_ino != status.st_ino:
+    if total != status.st_size or after.st_mtime_ns != status.st_mtime_ns or after.st_ino != status.st_ino:
         raise UnsafePath(f"{os.fsdecode(path)!a} changed while it was read")
     return hasher.digest()
 
