@@ -14,11 +14,8 @@ import time
 from importlib import import_module
 
 import envid
-from faults import bits, crowd, kills, power, refusals, waits
+from faults.claims import CLAIMS, PARTS
 from faults.rows import SHOWN, Claim
-
-CLAIMS = (*bits.CLAIMS, *kills.CLAIMS, *refusals.CLAIMS, *power.CLAIMS, *crowd.CLAIMS, *waits.CLAIMS)
-PARTS = tuple(dict.fromkeys(claim.part for claim in CLAIMS))
 
 
 def main() -> int:

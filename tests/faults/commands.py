@@ -138,7 +138,7 @@ def _with_run(root: str) -> None:
 
 def _with_run_and_no_outputs(root: str) -> None:
     _with_run(root)
-    _forked(lambda: str(_remove(f"{root}/project/out")))
+    _remove(f"{root}/project/out")
 
 
 def _with_run_and_other_outputs(root: str) -> None:
@@ -309,22 +309,24 @@ COMMANDS: Final[dict[str, Operation]] = {
     operation.name: operation
     for operation in (
         Operation(
-            name="run-miss", prepare=_project, work=_run, good=_WELL, fallback=_exits, problems=_run_problems,
-            complete=_clean, right=_outputs_wrong, after_power=_run_after_power, follow=False, proves=False,
+            name="run-miss", long=True, prepare=_project, work=_run, good=_WELL, fallback=_exits,
+            problems=_run_problems, complete=_clean, right=_outputs_wrong, after_power=_run_after_power,
+            follow=False, proves=False,
         ),
         Operation(
-            name="run-hit", prepare=_with_run_and_no_outputs, work=_run, good=_WELL, fallback=_exits,
+            name="run-hit", long=True, prepare=_with_run_and_no_outputs, work=_run, good=_WELL, fallback=_exits,
             problems=_run_problems, complete=_clean, right=_outputs_wrong, after_power=_run_after_power, follow=False,
             proves=False,
         ),
         Operation(
-            name="run-other", prepare=_with_run_and_other_outputs, work=_run, good=_WELL, fallback=_exits,
+            name="run-other", long=True, prepare=_with_run_and_other_outputs, work=_run, good=_WELL, fallback=_exits,
             problems=_run_problems, complete=_clean, right=_outputs_wrong, after_power=_run_after_power, follow=False,
             proves=False,
         ),
         Operation(
-            name="run-same", prepare=_with_run, work=_run, good=_WELL, fallback=_exits, problems=_run_problems,
-            complete=_clean, right=_outputs_wrong, after_power=_run_after_power, follow=False, writes=False,
+            name="run-same", long=True, prepare=_with_run, work=_run, good=_WELL, fallback=_exits,
+            problems=_run_problems, complete=_clean, right=_outputs_wrong, after_power=_run_after_power,
+            follow=False, writes=False,
         ),
         Operation(
             name="gc", prepare=_with_expired, work=_collect, good=_WELL, fallback=_exits, problems=_gc_problems,

@@ -15,8 +15,12 @@ from faults.operations import Operation, Stage
 from faults.rows import Claim, Count, thinned
 from faults.tracing import Call, calls, trial, unfit
 
-_LEAST: Final = 30
+_LEAST: Final = 20
 """Calls of an operation that the short form, too, tries."""
+_LEAST_LONG: Final = 10
+"""The same of one that takes long."""
+_EVERY: Final = 2.0
+"""The scale from which on nothing is left out."""
 
 
 def warm(stage: Stage) -> None:
@@ -55,7 +59,11 @@ def again(stage: Stage) -> Iterator[str]:
 
 def _at_every_call(operation: Operation, directory: str, scale: float) -> Count:
     stage, count = Stage(operation, directory), Count()
-    for call in thinned(calls_of(stage), scale, least=_LEAST):
+    found = calls_of(stage)
+    if operation.long and scale < _EVERY:
+        # Killed at a call that only reads, it leaves what it leaves when it is killed at the next one that changes.
+        found = [call for call in found if call.changes]
+    for call in thinned(found, scale, least=_LEAST_LONG if operation.long else _LEAST):
         stage.reset()
         ended = trial(
             lambda: operation.work(stage.root), directory, inject=f"{call.name}:signal=SIGKILL:when={call.nth}",

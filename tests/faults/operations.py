@@ -59,6 +59,8 @@ class Operation:
     right: Callable[[str], Iterable[str]] | None = None
     """What is wrong after it has ended well although it was refused something; ``complete`` if that is None."""
     follow: bool = True
+    long: bool = False
+    """Whether it makes so many calls that the long form does not try every one of them in every way."""
     writes: bool = True
     proves: bool = True
     """Whether what it writes proves itself when it is read; what it lays for users does not."""

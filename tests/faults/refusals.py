@@ -15,19 +15,26 @@ from faults.rows import Claim, Count, thinned
 from faults.tracing import Call, Ended, trial, unfit
 
 ERRORS: Final = ("ENOSPC", "EIO", "EMFILE", "EROFS", "EACCES", "EDQUOT")
-_LEAST: Final = 12
+_LEAST: Final = 10
 """Refusals of an operation that the short form, too, tries."""
+_LEAST_LONG: Final = 6
+"""The same of one that takes long."""
+_EVERY: Final = 2.0
+"""The scale from which on nothing is left out."""
 _SIZES: Final = (1, 7, 512, 4096)
 """Bytes that a short write or read takes at most."""
 _ENDS: Final = (1, 100, 512, 4096, 20_000)
 """Limits of a file's size, bytes."""
 
 
-def _refusals(found: list[Call]) -> Iterator[tuple[str, str]]:
-    """Give each refusal as strace wants it, with its name: one call, and all of its kind from that one on."""
+def _refusals(found: list[Call], *, each: bool) -> Iterator[tuple[str, str]]:
+    """Give each refusal as strace wants it, with its name: one call, and all of its kind from that one on.
+
+    Unless ``each``, a call has one of the errors, in turn.
+    """
     last = {call.name: call.nth for call in found}
-    for call in found:
-        for error in ERRORS:
+    for number, call in enumerate(found):
+        for error in ERRORS if each else ERRORS[number % len(ERRORS) :][:1]:
             yield f"{call.name}:error={error}:when={call.nth}", f"{error} at {call.where}"
             if call.nth < last[call.name]:
                 spell = f"{call.name}:error={error}:when={call.nth}..{last[call.name]}"
@@ -59,7 +66,8 @@ def _last_lines(text: str) -> str:
 
 def _at_every_call(operation: Operation, directory: str, scale: float) -> Count:
     stage, count = Stage(operation, directory), Count()
-    for inject, name in thinned(_refusals(calls_of(stage)), scale, least=_LEAST):
+    refusals = _refusals(calls_of(stage), each=scale >= _EVERY or not operation.long)
+    for inject, name in thinned(refusals, scale, least=_LEAST_LONG if operation.long else _LEAST):
         stage.reset()
         ended = trial(lambda: operation.work(stage.root), directory, inject=inject, follow=operation.follow)
         count.add(judged(stage, ended), of=name)

@@ -55,6 +55,13 @@ class Call:
     """The line of the log."""
 
     @property
+    def changes(self) -> bool:
+        """Whether files may be others after it than before."""
+        if self.name in ("open", "openat"):
+            return "O_CREAT" in self.text or "O_TRUNC" in self.text
+        return self.name in CHANGING and self.name != "close"
+
+    @property
     def where(self) -> str:
         """The call in words, without what differs from trial to trial."""
         return f"{self.name} #{self.nth}"
