@@ -203,6 +203,9 @@ def _findings(path: str, taken: archive.Taken, severity: Severity) -> Iterator[F
 @contextlib.contextmanager
 def _stream(path: str) -> Iterator[BinaryIO]:
     if path == "-":
+        # Python has no stream at all for `<&-`.
+        if sys.stdin is None:
+            raise ArchiveUnreadable("there is no standard input", path=path)
         yield sys.stdin.buffer
         return
     try:
