@@ -58,6 +58,8 @@ class Behaviour:
     """File name to the number of bytes after which the connection is dropped; the length promised stays whole."""
     replaced: Mapping[str, bytes] = field(default_factory=dict)
     """File name to other bytes than those whose hash the pages give."""
+    max_age: int | None = None
+    """Seconds for which a page may be kept, as it says itself."""
     redirects: Mapping[str, str] = field(default_factory=dict)
     """Regular expression over the path, to the URL it is redirected to."""
     gate: threading.Event | None = None
@@ -236,10 +238,14 @@ def _handler(server: IndexServer) -> type[BaseHTTPRequestHandler]:
             if wants_json:
                 files = [self.entry(file) for file in names[name]]
                 body = json.dumps({"meta": {"api-version": "1.1"}, "name": name, "versions": [], "files": files})
-                return self.send(200, body.encode(), JSON_TYPE, {})
+                return self.send(200, body.encode(), JSON_TYPE, self.caching())
             anchors = "".join(self.anchor(file) for file in names[name])
             body = f"<!DOCTYPE html><html><body>\n{anchors}</body></html>"
-            return self.send(200, body.encode(), "text/html; charset=utf-8", {})
+            return self.send(200, body.encode(), "text/html; charset=utf-8", self.caching())
+
+        def caching(self) -> dict[str, str]:
+            age = server.behaviour.max_age
+            return {} if age is None else {"Cache-Control": f"max-age={age}"}
 
         def entry(self, file: Path) -> dict[str, object]:
             how = server.behaviour

@@ -76,6 +76,18 @@ def test_a_republished_file_is_accepted_on_demand(demo: Demo, folder: Path, opti
     assert demo.lock().findings == ()
 
 
+def test_a_page_that_may_be_kept_hides_nothing_of_what_is_upgraded_by_name(
+    demo: Demo, folder: Path, server: IndexServer
+) -> None:
+    """Where the index lets its pages be kept for an hour, --upgrade-package sees what was published meanwhile."""
+    server.behaviour.max_age = 3600
+    demo.write('["alpha", "beta"]').lock()
+    old, new = republish(folder)
+    assert [finding.expected for finding in demo.lock(upgrade_packages=("beta",)).findings] == []
+    (warning,) = demo.lock(upgrade_packages=("alpha",)).findings
+    assert (warning.code, warning.expected, warning.actual) == ("diff.rehashed", old, new)
+
+
 def test_a_digest_edited_by_hand_is_refused(demo: Demo) -> None:
     """A wrong digest in the lock is not silently mended: what is offered is not what was locked."""
     demo.write('["alpha"]').lock()

@@ -7,7 +7,8 @@ import os
 import stat
 import subprocess
 import tarfile
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from envid.errors import (
     DependencyRefused,
     DynamicMetadata,
     EnvidError,
+    InvalidWheel,
     NoCompatibleArtifact,
     Offline,
     ResolutionFailed,
@@ -556,6 +558,49 @@ def test_failures_of_the_server_are_unreachable(ask: Asker, server: IndexServer)
     server.behaviour.statuses = {"/files/beta": 404}
     server.behaviour.link_query = "sig=s1gnature"
     assert "s1gnature" not in ask.failure(Unreachable, "beta").message
+
+
+EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
+BROKEN: dict[str, Callable[[bytes], bytes]] = {
+    "no archive": lambda _data: b"PK, but no wheel" * 10,
+    "cut off": lambda data: data[:-40],
+    "nothing": lambda _data: b"",
+    "no metadata": lambda _data: EMPTY_ZIP,
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_wheel_in_a_folder_is_no_matter_of_the_network(ask: Asker, tmp_path: Path, what: str) -> None:
+    """A file that is no wheel is an integrity error that names its distribution."""
+    made = make_wheel(tmp_path, "sole", "1.0")
+    made.write_bytes(BROKEN[what](made.read_bytes()))
+    given = {**ask.variables, "UV_FIND_LINKS": str(tmp_path), "UV_NO_INDEX": "1", "UV_CACHE_DIR": str(tmp_path / "uv")}
+    error = ask.failure(InvalidWheel, "sole", variables=given, indexes=())
+    assert error.exit_code == 5
+    assert "a file of sole is no sound wheel" in error.message
+    assert error.context["package"] == "sole"
+
+
+@pytest.mark.parametrize("what", ["no archive", "nothing", "no metadata"])
+def test_a_broken_wheel_behind_an_index_is_told(ask: Asker, server: IndexServer, tmp_path: Path, what: str) -> None:
+    """uv passes over a version whose file it cannot read; where no other serves, the hint says what is the matter."""
+    served = make_wheel(server.folder, "sole", "1.0")
+    server.behaviour.replaced = {served.name: BROKEN[what](served.read_bytes()) or b"\n"}
+    server.behaviour.ranges = False
+    error = ask.failure(ResolutionFailed, "sole", variables={**ask.variables, "UV_CACHE_DIR": str(tmp_path / "uv")})
+    assert error.hint.startswith("files of sole cannot be read as they are served")
+
+
+def test_unreadable_metadata_is_told_with_the_contradiction_that_it_makes(
+    ask: Asker, server: IndexServer, tmp_path: Path
+) -> None:
+    """Where the only version has metadata that nobody can read, the hint is not to relax a requirement alone."""
+    with zipfile.ZipFile(tmp_path / "sole-1.0-py3-none-any.whl", "w") as archive:
+        for name in ("METADATA", "WHEEL", "RECORD"):
+            archive.writestr(f"other-1.0.dist-info/{name}", "")
+    given = {**ask.variables, "UV_FIND_LINKS": str(tmp_path), "UV_NO_INDEX": "1", "UV_CACHE_DIR": str(tmp_path / "uv")}
+    error = ask.failure(ResolutionFailed, "sole", variables=given, indexes=())
+    assert error.hint.startswith("files of sole cannot be read as they are served")
 
 
 def test_a_demand_for_credentials_is_told(ask: Asker, server: IndexServer) -> None:

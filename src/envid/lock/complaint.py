@@ -15,6 +15,7 @@ from envid.errors import (
     EngineFailed,
     EnvidError,
     InvalidLock,
+    InvalidWheel,
     NoCompatibleArtifact,
     Offline,
     ResolutionFailed,
@@ -41,6 +42,16 @@ _NO_ANSWER: Final = (
     "unable to access", "tcp connect error", "operation timed out", "Failed to download", "Could not read from remote",
     "Connection refused", "connection closed", "error decoding response body", "Failed to extract archive",
 )  # fmt: skip
+_BROKEN: Final = re.compile(
+    rf"Failed to download `{_NAME}==[^`]*`[\s\S]*"
+    r"(?:Invalid zip file structure|The wheel is invalid|`(?:RECORD|WHEEL|METADATA)` file is invalid)"
+)
+_CUT_OFF: Final = (
+    "error sending request", "connection closed", "connection reset", "error decoding response body", "body error",
+    "before message length", "timed out", "Request failed after", "os error",
+)  # fmt: skip
+"""What broke off on the way is no sound wheel either."""
+_UNREADABLE: Final = re.compile(rf"(?:The structure of|Metadata for) `{_NAME}` \(v[^)]*\) (?:was invalid|could not be)")
 _CREDENTIAL_WANTED: Final = ("401 Unauthorized", "403 Forbidden")
 _SPLIT: Final = re.compile(r" for split \(markers: (?P<marker>.*)\)$", re.MULTILINE)
 _NOISE: Final = ("While the active Python version is", "hint: Wheels are required for", "experimental")
@@ -98,6 +109,12 @@ def translate(
             package=listed, target=where_to or None,
             hint=f"allow it by name: allow-sdist = [{', '.join(f'{chr(34)}{name}{chr(34)}' for name in names)}]{drop}",
         )  # fmt: skip
+    if (match := _BROKEN.search(said)) and not any(phrase in said for phrase in _CUT_OFF):
+        name = normalize_name(match["name"])
+        return InvalidWheel(
+            f"a file of {name} is no sound wheel: {reason}", package=name,
+            hint="whoever serves it has to replace it; until then exclude its version with a constraint",
+        )  # fmt: skip
     if any(phrase in said for phrase in _NO_ANSWER):
         return Unreachable(
             f"uv could not fetch what the resolution needs: {reason}", hint="check the network and the index settings"
@@ -105,9 +122,11 @@ def translate(
     if match := _NOT_COMPATIBLE.search(said):
         return _incompatible(match, reason, request)
     if "No solution found" in said or "unsatisfiable" in said:
+        unreadable = sorted({normalize_name(match["name"]) for match in _UNREADABLE.finditer(said)})
+        replace = f"files of {', '.join(unreadable)} cannot be read as they are served: have them replaced, or "
         return ResolutionFailed(
             f"no set of versions satisfies the requirements: {reason}",
-            hint=f"relax one of the requirements named{drop if where_to else ''}",
+            hint=f"{replace if unreadable else ''}relax one of the requirements named{drop if where_to else ''}",
         )
     if "Git operation failed" in said:
         return DependencyRefused(
