@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -164,6 +166,37 @@ def test_wheels_come_from_the_ladder(runner: Runner) -> None:
     assert f"restored {first['key']}" in runner.log
     assert runner.log[-1] == f"saved {second['key']}"
     assert (site(runner) / "alpha").exists()
+
+
+@pytest.mark.slow
+def test_the_store_comes_from_the_ladder(runner: Runner) -> None:
+    """The archive of the store is exported, saved, restored by prefix and imported; entries for it prove themselves."""
+    first = runner.run(ROOT, {"layer": "store"})
+    assert runner.log[-1] == f"saved {first['key']}"
+    lock(runner, '"alpha"')
+    checkout(runner)
+    runner.variables["UV_FIND_LINKS"] = str(runner.home)
+    second = runner.run(ROOT, {"layer": "store"})
+    assert (second["cache-hit"], second["restored"], second["reason"]) == ("false", "true", "prefix")
+    assert second["verified"] == "true"
+    assert (site(runner) / "alpha").exists()
+    assert runner.log[-1] == f"saved {second['key']}"
+    # An archive of garbage costs what it saves, and nothing else.
+    checkout(runner)
+    runner.variables["UV_FIND_LINKS"] = str(runner.workspace.parent / "served")
+    runner.service.entries[-1].payload = archive_of(b"not a tar file at all")
+    third = runner.run(ROOT, {"layer": "store"})
+    assert (third["restored"], third["reason"], third["verified"]) == ("true", "exact", "true")
+
+
+def archive_of(data: bytes) -> bytes:
+    """Return the archive of a cache that holds ``data`` as the exported store."""
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w") as archive:
+        member = tarfile.TarInfo(".envid/store.tar")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return body.getvalue()
 
 
 OWN = '[tool.envid.layers.gen]\ncomponents = ["distributions"]'
