@@ -96,6 +96,20 @@ def test_a_child_that_dies_costs_time_and_nothing_else(tmp_path: Path, monkeypat
     assert taken(tmp_path, workers=3) == whole
 
 
+def test_where_no_process_can_be_made_it_is_read_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit of processes the work is done alone, and no pipe is left open."""
+    tree(tmp_path)
+    whole = taken(tmp_path, workers=1)
+
+    def refused() -> int:
+        raise BlockingIOError(11, "resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refused)
+    before = len(os.listdir("/dev/fd"))
+    assert taken(tmp_path, workers=3) == whole
+    assert len(os.listdir("/dev/fd")) == before
+
+
 def test_an_unfinished_reading_leaves_no_process(tmp_path: Path) -> None:
     """Closing ends the children, also those that wait for somebody to listen."""
     tree(tmp_path)

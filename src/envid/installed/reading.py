@@ -115,7 +115,13 @@ class Reading:
 
     def _fork(self) -> None:
         reading, writing = os.pipe()
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError:
+            # No more processes for this user: it takes longer, that is all.
+            os.close(reading)
+            os.close(writing)
+            return
         if child == 0:
             status = 1
             try:
