@@ -76,15 +76,16 @@ def test_a_republished_file_is_accepted_on_demand(demo: Demo, folder: Path, opti
     assert demo.lock().findings == ()
 
 
-def test_a_page_that_may_be_kept_hides_nothing_of_what_is_upgraded_by_name(
-    demo: Demo, folder: Path, server: IndexServer
+@pytest.mark.parametrize("options", [{"upgrade": True}, {"upgrade_packages": ("alpha",)}])
+def test_a_page_that_may_be_kept_hides_nothing_of_what_is_upgraded(
+    demo: Demo, folder: Path, server: IndexServer, options: dict[str, object]
 ) -> None:
-    """Where the index lets its pages be kept for an hour, --upgrade-package sees what was published meanwhile."""
+    """Where the index lets its pages be kept for an hour, an upgrade sees what was published meanwhile."""
     server.behaviour.max_age = 3600
     demo.write('["alpha", "beta"]').lock()
     old, new = republish(folder)
     assert [finding.expected for finding in demo.lock(upgrade_packages=("beta",)).findings] == []
-    (warning,) = demo.lock(upgrade_packages=("alpha",)).findings
+    (warning,) = demo.lock(**options).findings
     assert (warning.code, warning.expected, warning.actual) == ("diff.rehashed", old, new)
 
 

@@ -202,9 +202,6 @@ class _Run:
             argv.append("--upgrade")
         for name in request.upgrade_packages:
             argv += ["--upgrade-package", name]
-            if not request.offline:
-                # What the index says of it now: uv may keep its page for as long as the index allows.
-                argv += ["--refresh-package", name]
         if request.offline:
             argv.append("--offline")
         # uv has an option for it and no variable.
