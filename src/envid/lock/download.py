@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
@@ -65,18 +66,8 @@ def download(
         wanted_online = [r.filename for r in wanted if r.url is not None and urlsplit(r.url).scheme != "file"]
         if wanted_online:
             raise _offline(wanted_online)
-    transport = Transport(access)
-    with ThreadPoolExecutor(max_workers=max(1, min(workers, len(wanted)))) as pool:
-        try:
-            job = _Job(transport=transport, pool=pool, progress=progress)
-            places = job.look_up(wanted, indexes)
-            return job.transfer(wanted, places)
-        except BaseException:
-            transport.stop()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-        finally:
-            transport.close()
+    with _job(access, workers=min(workers, len(wanted)), progress=progress) as job:
+        return job.transfer(wanted, job.look_up(wanted, indexes))
 
 
 def offered(
@@ -91,13 +82,19 @@ def offered(
     searched = [index for index in indexes if not access.offline or index.url.startswith("file:")]
     if access.offline and names and not searched:
         raise Offline(f"the files of {len(names)} project(s) have to be looked up in an index", count=len(names))
+    with _job(access, workers=min(WORKERS, len(names)), progress=progress) as job:
+        asked = [job.pool.submit(job.pages, name, searched) for name in names]
+        job.await_all(asked, label="Looking up", total=len(asked), unit="files")
+        return {name: tuple(future.result()) for name, future in zip(names, asked, strict=True)}
+
+
+@contextmanager
+def _job(access: Access, *, workers: int, progress: Progress) -> Iterator[_Job]:
+    """Yield a job whose transfers are stopped, and awaited, when the block fails."""
     transport = Transport(access)
-    with ThreadPoolExecutor(max_workers=max(1, min(WORKERS, len(names)))) as pool:
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
         try:
-            job = _Job(transport=transport, pool=pool, progress=progress)
-            asked = [pool.submit(job.pages, name, searched) for name in names]
-            job.await_all(asked, label="Looking up", total=len(asked), unit="files")
-            return {name: tuple(future.result()) for name, future in zip(names, asked, strict=True)}
+            yield _Job(transport=transport, pool=pool, progress=progress)
         except BaseException:
             transport.stop()
             pool.shutdown(wait=True, cancel_futures=True)
