@@ -205,11 +205,13 @@ def test_nothing_outside_the_project_is_touched(project: Keyed, tmp_path: Path) 
     (outside / "gen").mkdir(parents=True)
     (project.root / "way").symlink_to(outside)
     (project.root / "repository" / ".git").mkdir(parents=True)
+    # What a filesystem without case makes of `LOCKFILES`: another name of the same thing.
+    os.link(project.root / "pyproject.toml", project.root / "PYPROJECT.toml")
     before = picture(tmp_path)
     for path in (
         outside / "gen", project.root / "way" / "gen", project.root, project.root / "..",
         project.root / "gen" / ".." / "..", project.root / "lockfiles", project.root / ".git",
-        project.root / "pyproject.toml", project.root / "repository",
+        project.root / "pyproject.toml", project.root / "PYPROJECT.toml", project.root / "repository",
     ):  # fmt: skip
         for verb in (seal, check):
             with pytest.raises(UnsafePath):

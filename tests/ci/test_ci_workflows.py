@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from action_runner import load
+from envid.surface.cli import COMMANDS
 from envid.surface.exporters import SYSTEMS
+from envid.surface.options import parse
+from envid.values.finding import CODES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
@@ -78,9 +83,36 @@ def test_the_inputs_and_outputs_of_the_action_are_described() -> None:
     assert re.findall(r"^\| `([a-z-]+)` \|", outputs, re.MULTILINE) == list(manifest["outputs"])
 
 
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> list[list[str]]:
+    """Return the words of every envid command in a script, its variables as they stand."""
+    found = re.findall(r"(?:^|[\s(|&])(envid (?:[\w-]+)[^|&;>)\n]*)", text)
+    return [shlex.split(line)[1:] for line in found]
+
+
+def test_every_command_on_the_page_is_one() -> None:
+    """Each envid command in a snippet, in the example workflows and in scripts/action has options that there are."""
+    texts = [text for _, text in BLOCKS]
+    texts += [path.read_text(encoding="utf-8") for path in (*WORKFLOWS, ROOT / "scripts" / "action")]
+    found = []
+    for line in (line for text in texts for line in commands(re.sub(r"(?m)^\s*#.*$", "", text))):
+        # An array of a shell script stands for options that others give, or for none.
+        words = [word for word in line if not word.startswith("${")]
+        options = parse([*words, *(["true"] if words[0] == "run" and "--" not in words else [])], COMMANDS)
+        found.append(options.command)
+    assert {"key", "restore", "sync", "verify", "cache"} <= set(found)
+    assert len(found) > 25
+
+
+@pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "yaml"])
+def test_every_snippet_is_yaml(text: str) -> None:
+    """The snippets are lists of steps, or whole jobs."""
+    assert isinstance(YAML(typ="safe").load(text), (list, dict))
+
+
 def test_every_finding_of_restore_is_described() -> None:
     """The page has a row for each finding of `envid restore check`."""
-    from envid.values.finding import CODES
-
     rows = re.findall(r"^\| `(restore\.[a-z]+)` \|", PAGE, re.MULTILINE)
     assert sorted(rows) == sorted(code for code in CODES if code.startswith("restore."))

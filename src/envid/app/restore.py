@@ -318,9 +318,18 @@ def _insist_inside(ws: Workspace, tree: str) -> None:
             f"{tree} is not below the project {root}: envid removes nothing elsewhere", path=tree,
             hint="keep trees that a cache restores inside the project",
         )  # fmt: skip
-    first = os.path.relpath(real, root).split(os.sep)[0]
-    if first in (".git", "lockfiles", "pyproject.toml") or os.path.lexists(os.path.join(tree, ".git")):
+    first = os.path.join(root, os.path.relpath(real, root).split(os.sep)[0])
+    kept = (os.path.join(root, name) for name in (".git", "lockfiles", "pyproject.toml"))
+    if os.path.lexists(os.path.join(tree, ".git")) or any(_is_same(first, one) for one in kept):
         raise UnsafePath(f"{tree} belongs to the project itself, not to a cache", path=tree)
+
+
+def _is_same(one: str, two: str) -> bool:
+    """Tell whether two names are one thing: by inode as well, because some filesystems know no case."""
+    try:
+        return one == two or os.path.samestat(os.lstat(one), os.lstat(two))
+    except OSError:
+        return False
 
 
 def _place(ws: Workspace, tree: str) -> str:
