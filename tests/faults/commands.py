@@ -13,15 +13,11 @@ from typing import Final
 
 from envid.slot import narrow
 from envid.store import archive, blobs, cache
-from envid.store.cache import Miss
 from envid.surface import cli
 from envid.values.digest import blake3_hex
 from faults.mixed import outputs_of, run_manifest
 from faults.operations import (
     LAYER,
-    LIMIT,
-    NEW_BLOB,
-    NEW_PAYLOAD,
     Operation,
     blob_is_new,
     entry_is_new,
@@ -206,19 +202,6 @@ def _expired_left(root: str) -> Iterator[str]:
         yield "a leftover is still there"
 
 
-def _gc_problems(root: str) -> Iterator[str]:
-    yield from sound(root)
-    place = place_of(root)
-    for number, slot in enumerate(EXPIRED):
-        found = cache.get(place, slot)
-        if not isinstance(found, Miss) and found != noise(2000 + number, 30 + number):
-            yield "an expired entry: WRONG BYTES"
-
-
-def _gc_after_power(root: str) -> Iterator[str]:
-    yield from older_lost(root)
-
-
 def _with_project(prepare: Callable[[str], None], root: str) -> None:
     for name in ("home", "tmp", "project"):
         os.mkdir(f"{root}/{name}")
@@ -263,10 +246,6 @@ def _exported_wrong(root: str, *, whole: bool = True) -> Iterator[str]:
     _remove(other)
 
 
-def _exported_after_power(root: str) -> Iterator[str]:
-    yield from unproved(root)
-
-
 def _is_imported(root: str) -> Iterator[str]:
     yield from entry_is_new(root)
     yield from blob_is_new(root)
@@ -283,15 +262,6 @@ def _repair(root: str) -> str:
 def _repaired(root: str) -> Iterator[str]:
     yield from torn(root)
     yield from older_lost(root)
-
-
-def _repair_problems(root: str) -> Iterator[str]:
-    yield from older_lost(root)
-    place = place_of(root)
-    if cache.get(place, narrow(LAYER, {"name": "new"})) == NEW_PAYLOAD:
-        yield "a damaged entry was read"
-    if blobs.load(place, blake3_hex(NEW_BLOB), limit=LIMIT) == NEW_BLOB:
-        yield "a damaged blob was read"
 
 
 def _exits(answer: str) -> bool:
@@ -324,17 +294,17 @@ COMMANDS: Final[dict[str, Operation]] = {
             proves=False,
         ),
         Operation(
-            name="run-same", long=True, prepare=_with_run, work=_run, good=_WELL, fallback=_exits,
+            name="run-same", prepare=_with_run, work=_run, good=_WELL, fallback=_exits,
             problems=_run_problems, complete=_clean, right=_outputs_wrong, after_power=_run_after_power,
             follow=False, writes=False,
         ),
         Operation(
-            name="gc", prepare=_with_expired, work=_collect, good=_WELL, fallback=_exits, problems=_gc_problems,
-            complete=_expired_left, right=_nothing, after_power=_gc_after_power,
+            name="gc", prepare=_with_expired, work=_collect, good=_WELL, fallback=_exits, problems=sound,
+            complete=_expired_left, right=_nothing, after_power=older_lost,
         ),
         Operation(
             name="export", prepare=partial(_with_project, with_new), work=_export, good=_WELL, fallback=_exits,
-            problems=_exported_or_not, complete=_exported_wrong, right=_nothing, after_power=_exported_after_power,
+            problems=_exported_or_not, complete=_exported_wrong, right=_nothing, after_power=unproved,
             proves=False,
         ),
         Operation(
@@ -343,12 +313,12 @@ COMMANDS: Final[dict[str, Operation]] = {
         ),
         Operation(
             name="repair", prepare=partial(_with_project, with_damaged), work=_repair,
-            good=frozenset({"exit 0", "exit 1"}), fallback=_exits, problems=_repair_problems, complete=_repaired,
-            right=_nothing, after_power=_repair_problems,
+            good=frozenset({"exit 0", "exit 1"}), fallback=_exits, problems=older_lost, complete=_repaired,
+            right=_nothing, after_power=older_lost,
         ),
         Operation(
             name="verify", prepare=partial(_with_project, with_damaged), work=_verify, good=frozenset({"exit 1"}),
-            fallback=_exits, problems=_repair_problems, complete=_nothing, after_power=older_lost, writes=False,
+            fallback=_exits, problems=older_lost, complete=_nothing, after_power=older_lost, writes=False,
         ),
     )
 }  # fmt: skip
