@@ -162,8 +162,10 @@ def test_the_next_sync_waits_for_what_a_killed_one_left_running(project: Project
             assert until(lambda: guards & open_files(second.pid), second)
             assert (project.root / ".venv" / ".envid-sync.json").exists()
             os.kill(orphan, signal.SIGCONT)
-            _, stderr = second.communicate(timeout=120)
+            stdout, stderr = second.communicate(timeout=120)
             assert second.returncode == 0, stderr
+            assert "waited for another sync" in stdout + stderr
+            assert "undid a sync" in stdout + stderr
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(orphan, signal.SIGKILL)

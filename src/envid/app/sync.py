@@ -88,6 +88,8 @@ def sync(
             workspace=workspace, path=path, target_text=text, name=name, python=python, progress=progress, done=Done(),
             held=held.descriptor,
         )  # fmt: skip
+        if held.waited:
+            one.done.notes.append(f"waited for another sync of {path}, or for what it had left running")
         if journal.pending(path):
             one.done.notes.append(f"undid a sync of {path} that had not come to its end")
         with process.uninterrupted():
