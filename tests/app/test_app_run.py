@@ -101,8 +101,9 @@ def test_the_nearest_entry_explains_a_first_run(project: Commands) -> None:
     project.run(JOIN)
     other = project.copy("other")
     other.write("src/a.txt", "changed\n")
-    (line,) = other.run(JOIN, explain=True).data["explain"]  # type: ignore[misc]
-    assert str(line).startswith("it ran: compared with the nearest run in the cache, inputs: src/a.txt was")
+    lines = other.run(JOIN, explain=True).data["explain"]
+    assert isinstance(lines, list) and len(lines) == 1
+    assert str(lines[0]).startswith("it ran: compared with the nearest run in the cache, inputs: src/a.txt was")
 
 
 def test_a_command_that_fails_leaves_its_outputs_as_they_were(project: Commands) -> None:
