@@ -263,6 +263,13 @@ class WriteFailed(StoreError):
     slug = "store.write"
 
 
+class SystemRefused(StoreError):
+    """The operating system refused something that no command works without: space, descriptors, a device, a right."""
+
+    slug = "store.refused"
+    hint = "see to it, and run the command again: nothing has to be repaired"
+
+
 class GuardTimeout(StoreError):
     """Another process holds the guard for longer than the wait."""
 

@@ -21,6 +21,7 @@ from envid.values.amount import show_size
 from envid.values.digest import JSONValue
 from envid.values.finding import Finding
 from envid.values.progress import SILENT, Progress
+from envid.values.reason import MISSES
 
 ROUNDS: Final = 3
 """A damaged blob that was set aside leaves its entries incomplete."""
@@ -48,12 +49,12 @@ def cache_verify(ws: Workspace, *, sample: float = 100.0, progress: Progress = S
 def cache_repair(ws: Workspace, *, progress: Progress = SILENT) -> Outcome:
     """Set aside what is damaged or foreign, drop entries whose blobs are gone, remove leftovers.
 
-    What is set aside lies in ``quarantine-v1`` until ``gc`` removes it. ``data``: ``{"directory", "read": ...,
-    "aside", "dropped", "removed", "left"}``: paths relative to the cache. Raises StoreError for a cache that cannot be
-    written, GuardTimeout.
+    What is set aside lies in ``quarantine-v1`` until ``gc`` removes it; what cannot be read now is left as it is.
+    ``data``: ``{"directory", "read": ..., "aside", "dropped", "removed", "left", "unread"}``: paths relative to the
+    cache. Raises StoreError for a cache that cannot be written, GuardTimeout.
     """
     with opened(ws) as place:
-        done: dict[str, list[str]] = {"aside": [], "dropped": [], "removed": [], "left": []}
+        done: dict[str, list[str]] = {"aside": [], "dropped": [], "removed": [], "left": [], "unread": []}
         examined = Examined()
         if os.path.isdir(place.root):
             trouble = place.trouble if place.trouble is not None else prepare(place)
@@ -61,14 +62,14 @@ def cache_repair(ws: Workspace, *, progress: Progress = SILENT) -> Outcome:
                 raise StoreError(trouble.message, hint=trouble.hint, path=place.root)
             with alone(place, purpose="envid cache repair", wait=WAIT):
                 examined = _repair(place, done, progress)
-    findings = tuple(unsafe_directories(place)) + tuple(_left(path) for path in done["left"])
+    findings = (*unsafe_directories(place), *map(_left, done["left"]), *map(_unread, done["unread"]))
     words = [
         f"set {count(len(done['aside']), 'file')} aside" if done["aside"] else "",
         f"dropped {len(done['dropped'])} incomplete" if done["dropped"] else "",
         f"removed {count(len(done['removed']), 'leftover')}" if done["removed"] else "",
     ]
     said = ", ".join(word for word in words if word) or "nothing was to be repaired"
-    notes = [f"{what}: {path}" for what, paths in done.items() if what != "left" for path in paths]
+    notes = [f"{what}: {path}" for what, paths in done.items() if what not in ("left", "unread") for path in paths]
     data: dict[str, JSONValue] = {"directory": place.root, **_numbers(examined)}
     data |= {what: list(paths) for what, paths in done.items()}
     answer = f"{said}; {_read(examined)}"
@@ -99,7 +100,10 @@ def _repair(place: Place, done: dict[str, list[str]], progress: Progress) -> Exa
     for _ in range(ROUNDS):
         examined, faults = _examine(place, progress)
         first = first or examined
-        todo = [fault for fault in faults if fault.reason not in SOUND and fault.thing.path not in done["left"]]
+        # What the system does not give now it may give later, and nobody has seen that it is damaged.
+        done["unread"] = [fault.thing.path for fault in faults if fault.reason == "unreadable"]
+        left = {*done["left"], *done["unread"]}
+        todo = [fault for fault in faults if fault.reason not in SOUND and fault.thing.path not in left]
         if not todo:
             break
         for fault in todo:
@@ -133,6 +137,14 @@ def _left(path: str) -> Finding:
     return Finding(
         code="cache.foreign", severity="error", subject=path.partition("/")[0], path=path,
         message="it could not be taken out of the way", hint="remove it as the user that owns it",
+    )  # fmt: skip
+
+
+def _unread(path: str) -> Finding:
+    return Finding(
+        code="cache.unreadable", severity="error", subject=path.partition("/")[0], path=path,
+        message=f"{MISSES['unreadable']}; nothing was done to it",
+        hint="look at the disk and at who may read the file; remove it if that does not pass",
     )  # fmt: skip
 
 

@@ -145,8 +145,9 @@ def differing(root: str, outputs: list[str], rows: dict[str, Row]) -> tuple[list
                 elif _is(root, path, found, row):
                     right.add(path)
         except OSError:
-            # Unreadable, or somebody works on it: none of it counts as made.
+            # Unreadable, or somebody works on it: none of it counts as made, and what is there is not known.
             right.difference_update([path for path in right if path == output or path.startswith(f"{output}/")])
+            extra.append(output)
     wrong = [path for path in sorted(rows) if path not in right]
     return wrong, extra
 

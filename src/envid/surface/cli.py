@@ -57,6 +57,10 @@ def main(argv: list[str] | None = None) -> int:
         # The reader went away (`envid diff | head`); Python would complain again while it closes stdout.
         sys.stdout = sys.__stderr__
         return 141
+    except OSError as error:
+        # Standard output, which is on a full disk, say; Python would try again, and complain, while it ends.
+        sys.stdout = StringIO()
+        return _failed(error, [])
 
 
 def _listen(*, deaf: bool = False) -> None:
@@ -83,6 +87,17 @@ def _unchanged(arguments: list[str]) -> str | None:
     return said
 
 
+def _failed(error: Exception, arguments: list[str]) -> int:
+    """Say what no command foresaw: a refusal of the operating system, or else a bug."""
+    errors = __import__("envid.errors").errors
+    session = __import__("envid.surface.session").surface.session
+    sys.stdout.flush()
+    refusal = session.refusal(error)
+    if refusal is not None:
+        return int(session.complain(refusal, arguments, COMMANDS))
+    return int(session.confess(error, arguments, COMMANDS, errors.BUG))
+
+
 def _cold(arguments: list[str]) -> int:
     import gc
 
@@ -101,7 +116,7 @@ def _cold(arguments: list[str]) -> int:
     except errors.EnvidError as error:
         return int(session.complain(error, arguments, COMMANDS))
     except Exception as error:  # noqa: BLE001 - the one place where a bug becomes exit 70
-        return int(session.confess(error, arguments, COMMANDS, errors.BUG))
+        return _failed(error, arguments)
     finally:
         if brief:
             gc.enable()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from io import StringIO
 from typing import Final, TextIO
 
 from envid.app.outcome import Outcome
@@ -82,6 +83,11 @@ def _write(stream: TextIO, text: str) -> None:
     except UnicodeEncodeError:
         encoding = stream.encoding or "ascii"
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    except OSError:
+        if stream is not sys.stderr:
+            raise
+        # Nobody can be told, and the status says it; Python would try again while it ends.
+        sys.stderr = StringIO()
 
 
 def progress(*, wanted: bool) -> Progress:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from types import ModuleType
 
 from envid.app.outcome import Outcome
-from envid.errors import EnvidError
+from envid.errors import EnvidError, SystemRefused
 from envid.surface import console
 
 
@@ -53,6 +54,21 @@ def complain(error: EnvidError, arguments: list[str], commands: Mapping[str, str
     else:
         console.complain(error)
     return error.exit_code
+
+
+def refusal(error: Exception) -> EnvidError | None:
+    """Return the error that says what the operating system refused; None where it did not speak for the machine."""
+    import errno
+
+    machine = {
+        errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENODEV, errno.ENOMEM,
+        errno.ENOSPC, errno.ENXIO, errno.EPERM, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT,
+    }  # fmt: skip
+    if not isinstance(error, OSError) or error.errno not in machine:
+        return None
+    name = error.filename
+    where = os.fsdecode(name) if isinstance(name, (str, bytes)) else None
+    return SystemRefused(f"{error.strerror}: {where}" if where else f"the system refused: {error.strerror}", path=where)
 
 
 def confess(error: Exception, arguments: list[str], commands: Mapping[str, str], status: int) -> int:
