@@ -56,16 +56,22 @@ OUTPUTS: Final[dict[str, tuple[int, bytes | str]]] = {
 def command(root: str, *arguments: str) -> str:
     """Run envid in this process, which is the child of a trial, and say with which status it ended."""
     os.environ.clear()
-    os.environ.update(PATH="/usr/bin:/bin", HOME=f"{root}/home", ENVID_CACHE_DIR=f"{root}/cache", TMPDIR=f"{root}/tmp")
+    os.environ.update(PATH="/usr/bin:/bin", HOME=f"{root}/home", TMPDIR=f"{root}/tmp")
     os.chdir(f"{root}/project")
     sys.argv = ["envid", *arguments]
     return f"exit {cli.main(list(arguments))}"
 
 
-def _project(root: str) -> None:
+def _bare_project(root: str) -> None:
     for name in ("home", "tmp", "project"):
         os.mkdir(f"{root}/{name}")
-    Keyed(root=Path(f"{root}/project"), cache=Path(f"{root}/cache")).given()
+    # A directory of the project's own, so that it may do without a floor of free space.
+    own = f'[tool.envid.cache]\ndir = "{root}/cache"\nmin-free = "0 B"\n'
+    Keyed(root=Path(f"{root}/project"), cache=Path(f"{root}/cache")).given(envid=own)
+
+
+def _project(root: str) -> None:
+    _bare_project(root)
     for path, data in INPUTS.items():
         file = Path(f"{root}/project/{path}")
         file.parent.mkdir(exist_ok=True)
@@ -203,9 +209,7 @@ def _expired_left(root: str) -> Iterator[str]:
 
 
 def _with_project(prepare: Callable[[str], None], root: str) -> None:
-    for name in ("home", "tmp", "project"):
-        os.mkdir(f"{root}/{name}")
-    Keyed(root=Path(f"{root}/project"), cache=Path(f"{root}/cache")).given()
+    _bare_project(root)
     prepare(root)
 
 
