@@ -22,6 +22,9 @@ from envid.values.interpreter import Interpreter, interpreter_of
 MAX_LOCK_BYTES: Final = 64 * 1024 * 1024
 """A lock beyond this is refused unread; 400 distributions with every artifact take about 2 MB."""
 
+NO_PLACE: Final = os.path.join(os.devnull, "envid")
+"""The cache directory of a user who has no home."""
+
 
 class Site(Protocol):
     """What the way of a key asks of a project; ``Project`` and ``app.workspace.Workspace`` have it."""
@@ -161,7 +164,13 @@ def cache_directory(variables: Mapping[str, str], *, configured: str | None = No
         return quick
     from platformdirs import user_cache_dir
 
-    return user_cache_dir("envid", appauthor=False)
+    try:
+        found = user_cache_dir("envid", appauthor=False)
+    except RuntimeError:
+        found = ""
+    # No home in the environment, and no user in the list of users. A place where nothing can be, so that every read
+    # misses and every write is passed over; never a relative one, which would be made wherever envid is called.
+    return found if os.path.isabs(found) else NO_PLACE
 
 
 def read_limited(path: str | os.PathLike[str], limit: int, *, missing: Exception, shown: str | None = None) -> bytes:

@@ -37,7 +37,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """Add the verbs of the command, each with its options."""
     made = verbs(parser, _VERBS)
     made["stats"].add_argument("--zero", action="store_true", help="begin to count anew")
-    made["verify"].add_argument("--sample", metavar="P%%", help="read only this share of them, chosen at random")
+    made["verify"].add_argument("--sample", metavar="PERCENT", help="read only this share of them, chosen at random")
     collect, explain = made["gc"], made["explain"]
     collect.add_argument("--max-size", metavar="SIZE", help="leave at most this much, such as `5 GB` (default: 10 GiB)")
     collect.add_argument("--max-age", metavar="AGE", help="remove what is unused for so long (default: `30 days`)")
