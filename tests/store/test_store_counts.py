@@ -174,6 +174,22 @@ def test_counting_never_fails_a_command(tmp_path: Path, trouble: str) -> None:
     assert counts.read(place).rows == {} and not victim.exists()
 
 
+def test_a_shared_store_counts_for_all_of_its_group(tmp_path: Path) -> None:
+    """Whatever the umask of whoever comes first, the others of the group can write what they did."""
+    before = os.umask(0o077)
+    try:
+        place = place_of(tmp_path / "cache", shared=True)
+        count(place, "venv", "hit")
+        counts.fold(place)
+        count(place, "venv", "hit")
+    finally:
+        os.umask(before)
+    directory = Path(place.area("stats-v1"))
+    assert directory.stat().st_mode & 0o7777 == 0o2770
+    assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o660}
+    assert Path(place.area("guards-v1")).stat().st_mode & 0o7777 == 0o2770
+
+
 def test_a_flush_is_quick(place: Place) -> None:
     """It takes less than a millisecond, also on a busy machine: the best of many, here some ten microseconds."""
     count(place, "venv", "hit")

@@ -15,9 +15,9 @@ from typing import Final
 from envid.atomic import rename, write
 from envid.errors import StoreError
 from envid.guard import hold
-from envid.store.place import GUARDS, STATS, Place, lacks_space, prepare
+from envid.store.place import GUARDS, STATS, Place, lacks_space, make_below, prepare
 from envid.values.frozen import dataclass
-from envid.whole import append, discard, make_directory, shut
+from envid.whole import append, discard, set_mode, shut
 
 LOG: Final = "log"
 TOTAL: Final = "total"
@@ -58,7 +58,7 @@ def flush(place: Place) -> None:
         except StoreError:
             if os.path.isdir(place.area(STATS)) or prepare(place) is not None or lacks_space(place, 4096) is not None:
                 return
-            make_directory(place.area(STATS), mode=place.directory_mode)
+            make_below(place, place.area(STATS))
             write(f"{place.area(STATS)}/{SINCE}", b"", mode=_mode(place), durable=False)
             _append(place, path, line)
         if os.stat(path).st_size > LARGE:
@@ -67,6 +67,9 @@ def flush(place: Place) -> None:
 
 def _append(place: Place, path: str, line: str) -> None:
     append(path, f"\n{line}\n".encode("ascii"), mode=_mode(place), follow=False)
+    # The umask of whoever made the file must not keep the others of the group out.
+    if place.policy.shared and (found := os.stat(path)).st_uid == os.getuid() and found.st_mode & 0o777 != 0o660:
+        set_mode(path, 0o660)
 
 
 def _mode(place: Place) -> int:
@@ -76,6 +79,7 @@ def _mode(place: Place) -> int:
 def fold(place: Place) -> None:
     """Add the log to the total. Killed anywhere, nothing is counted twice. Raises StoreError, OSError."""
     directory = place.area(STATS)
+    make_below(place, place.area(GUARDS))
     with hold(f"{place.area(GUARDS)}/stats", timeout=0.0, purpose="cache stats", mode=_mode(place)):
         rename(f"{directory}/{LOG}", f"{directory}/{LOG}.{os.urandom(8).hex()}")
         rows, torn, folded = _total(directory)
@@ -108,6 +112,8 @@ def read(place: Place) -> Counts:
 def zero(place: Place) -> None:
     """Begin to count anew; raise GuardTimeout, WriteFailed."""
     directory = place.area(STATS)
+    make_below(place, directory)
+    make_below(place, place.area(GUARDS))
     with hold(f"{place.area(GUARDS)}/stats", purpose="cache stats --zero", mode=_mode(place)):
         # The total last: without it, what it holds of a log that is still there would count again.
         for name in [LOG, *_logs(directory), TOTAL, SINCE]:
