@@ -183,9 +183,10 @@ def test_a_digest_that_is_none_is_absent(place: Place, tmp_path: Path, digest: s
 
 def test_the_limit_holds(place: Place) -> None:
     """No more than asked for is loaded, however small it is on disk."""
-    digest = kept(place, b"\0" * 1_000_000)
+    digest = kept(place, b"\0" * 2_000_000)
     assert path_of(place, digest).stat().st_size < 1000
-    assert load(place, digest, limit=999_999) == Miss(reason="oversized")
+    assert load(place, digest, limit=1_999_999) == Miss(reason="oversized")
+    assert load(place, digest, limit=2_000_000) == b"\0" * 2_000_000
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory", "absent"])

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 
 from envid.slot import narrow
 from envid.store import entry
-from envid.store.entry import FORMAT, MAGIC, PREFACE, TRAILER, Damage, Header, decode, decode_header, encode, payload
+from envid.store.entry import (
+    FORMAT,
+    MAGIC,
+    PREFACE,
+    TRAILER,
+    Damage,
+    Entry,
+    Header,
+    decode,
+    decode_header,
+    encode,
+    payload,
+)
 from envid.values.digest import blake3_hex
 from envid.values.reason import MISSES
 
@@ -69,6 +81,41 @@ def test_compression_is_used_where_it_pays() -> None:
     """Repetitive bytes are stored compressed, random and few ones as they are."""
     codecs = [decode(encode(SLOT.key, b"", data), SLOT.key).header.codec for data in (b"ab" * 5000, raw(), b"ab" * 500)]
     assert codecs == ["zstd", "raw", "raw"]
+
+
+def test_a_large_payload_is_tried_in_part_first() -> None:
+    """Of a large payload a piece out of the middle decides whether the whole is compressed."""
+    flat, odd = b"ab" * 500_000, raw(1_000_000)
+    middle = flat[:400_000] + raw(200_000) + flat[:400_000]
+    codecs = [decode(encode(SLOT.key, b"", data), SLOT.key).header.codec for data in (flat, odd, middle)]
+    assert codecs == ["zstd", "raw", "raw"]
+
+
+@pytest.mark.parametrize("size", [0, 3000, 4000, 5000, 70_000])
+@pytest.mark.parametrize("document", [b"", b"x" * 6000])
+def test_an_entry_is_read_in_pieces_as_whole(size: int, document: bytes) -> None:
+    """Read by number and offset there is the same entry as in one piece, and the same reason for each cut and edit."""
+    whole = encode(SLOT.key, document, raw(size), squeeze=False)
+
+    def pieces(data: bytes, length: int) -> Entry:
+        return entry.read(lambda number, at: data[at : at + number], length, SLOT.key)
+
+    found = pieces(whole, len(whole))
+    assert (found.header, found.document) == (decode(whole, SLOT.key).header, document)
+    assert payload(found, limit=LIMIT) == raw(size)
+    rng = random.Random(size)
+    for _ in range(200):
+        at = rng.randrange(len(whole))
+        edits = (
+            (whole[:at], at), (whole[:at], len(whole)), (whole + b"x", len(whole) + 1), (whole + b"x", len(whole)),
+            (whole[:at] + bytes([whole[at] ^ 1 << rng.randrange(8)]) + whole[at + 1 :], len(whole)),
+        )  # fmt: skip
+        for data, length in edits:
+            with pytest.raises(Damage) as caught:
+                pieces(data, length)
+            assert caught.value.reason in MISSES
+    with pytest.raises(Damage, match="misnamed"):
+        entry.read(lambda number, at: whole[at : at + number], len(whole), OTHER.key)
 
 
 @pytest.mark.parametrize("data", [raw(), b"0123456789abcdef" * 3000], ids=["raw", "zstd"])

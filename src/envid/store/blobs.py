@@ -18,12 +18,12 @@ from envid.identity import PREFIX
 from envid.store import entry
 from envid.store.cache import (
     MAX_IN_MEMORY,
+    SQUEEZED_FROM,
     Bypass,
     Miss,
     open_file,
     read_file,
     set_aside,
-    write_file,
     write_parts,
 )
 from envid.store.entry import Damage, Header
@@ -62,7 +62,8 @@ def keep_bytes(place: Place, data: bytes) -> Kept | Bypass:
     path = place.blob_path(digest)
     if _is_sound(place, path, digest):
         return _kept(place, digest, len(data), new=False)
-    written = write_file(place, path, entry.encode(blob_key(digest), b"", data))
+    parts = entry.parts(blob_key(digest), b"", data, squeeze=len(data) >= SQUEEZED_FROM)
+    written = write_parts(place, path, parts, sum(map(len, parts)))
     return _settled(place, path, digest, len(data), written)
 
 

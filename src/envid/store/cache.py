@@ -22,6 +22,8 @@ from envid.values.digest import blake3_hex
 from envid.values.frozen import dataclass
 from envid.whole import make_directory, shut
 
+SQUEEZED_FROM: Final = 1024 * 1024
+"""Bytes of a payload from which on zstd is tried: below, compressing takes longer than writing what it saves."""
 MAX_IN_MEMORY: Final = 512 * 1024 * 1024
 """Bytes of an entry that is read at once; larger things are blobs."""
 
@@ -102,14 +104,35 @@ class Candidate:
 def find(place: Place, slot: Slot) -> Candidate | Miss:
     """Return the sound entry under the key of ``slot``, or why there is none; a damaged one is set aside."""
     path = place.entry_path(slot)
-    data = read_file(path, place)
-    if isinstance(data, Miss):
-        return _missed(place, slot, data.reason)
     try:
-        return Candidate(place, path, entry.decode(data, slot.key))
+        return Candidate(place, path, read_entry(path, place, slot.key))
     except Damage as damage:
         set_aside(place, path, damage.reason)
         return _missed(place, slot, damage.reason)
+
+
+def read_entry(path: str, place: Place, key: str, *, limit: int = MAX_IN_MEMORY) -> Entry:
+    """Return the entry in a file of the store, which is that of ``key``; raise Damage, for any reason to miss it."""
+    opened = open_file(path, place)
+    if isinstance(opened, Miss):
+        raise Damage(opened.reason)
+    handle, found = opened
+    try:
+        if found.st_size > limit + entry.MAX_DOCUMENT:
+            raise Damage("oversized")
+        return entry.read(lambda number, at: _read_at(handle, number, at), found.st_size, key)
+    except (OSError, MemoryError):
+        raise Damage("unreadable") from None
+    finally:
+        os.close(handle)
+
+
+def _read_at(handle: int, number: int, at: int) -> bytes:
+    data = os.pread(handle, number, at)
+    # A file in full gives all at once, but for those beyond 2 GiB; one that is cut meanwhile gives what it has.
+    while len(data) < number and (more := os.pread(handle, number - len(data), at + len(data))):
+        data += more
+    return data
 
 
 def _missed(place: Place, slot: Slot, reason: str) -> Miss:
@@ -145,16 +168,16 @@ def _event(outcome: Stored | Diverged | Bypass) -> str:
 
 
 def _put(place: Place, slot: Slot, payload: bytes, squeeze: bool) -> Stored | Diverged | Bypass:
-    data = entry.encode(slot.key, slot.document, payload, squeeze=squeeze)
-    path = place.entry_path(slot)
-    written = write_file(place, path, data)
+    parts = entry.parts(slot.key, slot.document, payload, squeeze=squeeze and len(payload) >= SQUEEZED_FROM)
+    path, size = place.entry_path(slot), sum(map(len, parts))
+    written = write_parts(place, path, parts, size)
     if written is not False:
         return Stored(new=True) if written is True else written
     there = find(place, slot)
     if isinstance(there, Candidate):
         return _compared(there, slot, payload)
     # What stood there was damaged, and is set aside by now; another writer may have been quicker.
-    written = write_file(place, path, data)
+    written = write_parts(place, path, parts, size)
     if written is True:
         return Stored(new=True)
     there = find(place, slot)
@@ -229,13 +252,11 @@ def open_file(path: str, place: Place, *, renew: bool = True) -> tuple[int, os.s
     return handle, found
 
 
-def write_file(place: Place, path: str, data: bytes) -> bool | Bypass:
-    """Publish ``data`` at ``path`` of the store; False when something is there, or why nothing was written."""
-    return write_parts(place, path, (data,), len(data))
-
-
 def write_parts(place: Place, path: str, parts: Iterable[bytes | memoryview], size: int) -> bool | Bypass:
-    """Publish ``parts``, ``size`` bytes in all; else as ``write_file``. Raises only what ``parts`` raises."""
+    """Publish ``parts``, ``size`` bytes in all, at ``path`` of the store; False when something is there.
+
+    Returns a Bypass when nothing was written. Raises only what ``parts`` raises.
+    """
     trouble = prepare(place) or lacks_space(place, size)
     if trouble is not None:
         return Bypass(reason=trouble.reason, message=trouble.message)

@@ -11,6 +11,7 @@ header holds; the trailer is BLAKE3 over all before it. Nothing here touches a d
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import Final
 
@@ -27,12 +28,16 @@ CONTEXT: Final = "envid-entry/1"
 PREFACE: Final = len(MAGIC) + 1 + 4
 TRAILER: Final = 32
 MAX_HEADER: Final = 4096
+_AT_ONCE: Final = PREFACE + MAX_HEADER
+"""Bytes of a small entry, which is read by one call; of a larger one, those that have its header."""
 MAX_DOCUMENT: Final = 16 * 1024 * 1024
 MAX_PAYLOAD: Final = 1 << 40
 """Bytes; what is decoded in memory is capped by the reader besides."""
 MADE_BY: Final = f"envid {__version__}"
 MIN_SQUEEZED: Final = 1024
 """Below this many bytes zstd does not pay for its import."""
+
+_SAMPLE: Final = 64 * 1024
 
 _HEADER: Final = (
     rb'\{"codec":"(?P<codec>raw|zstd)","digest":"(?P<digest>[0-9a-f]{64})","document":(?P<document>0|[1-9][0-9]{0,8}),'
@@ -78,14 +83,22 @@ class Entry:
 
     header: Header
     document: bytes
-    stored: memoryview
+    stored: bytes | memoryview
     """The payload as it is in the entry; ``payload`` gives it back as it was."""
 
 
 def encode(key: str, document: bytes, payload: bytes, *, squeeze: bool = True) -> bytes:
     """Return the entry of ``payload`` under ``key``; compressed where ``squeeze`` says so and it saves a tenth."""
+    return b"".join(parts(key, document, payload, squeeze=squeeze))
+
+
+def parts(key: str, document: bytes, payload: bytes, *, squeeze: bool = True) -> tuple[bytes, bytes, bytes]:
+    """Return the same in three parts, of which the second is the payload itself or what it was squeezed to.
+
+    Not joined: a copy of a large payload costs as much as its digest.
+    """
     stored, codec = payload, "raw"
-    if squeeze and len(payload) >= MIN_SQUEEZED:
+    if squeeze and len(payload) >= MIN_SQUEEZED and _may_shrink(payload):
         squeezed = zstd_module().compress(payload, level=1)
         if len(squeezed) <= len(payload) * 9 // 10:
             stored, codec = squeezed, "zstd"
@@ -93,8 +106,19 @@ def encode(key: str, document: bytes, payload: bytes, *, squeeze: bool = True) -
         codec=codec, digest=blake3(payload).hexdigest(), document=len(document), key=key,
         made_by=MADE_BY, size=len(payload), stored=len(stored),
     )  # fmt: skip
-    body = preface(header) + document + stored
-    return body + trailer(body)
+    start = preface(header) + document
+    whole = blake3(start, derive_key_context=CONTEXT)
+    whole.update(stored)
+    return start, stored, whole.digest()
+
+
+def _may_shrink(payload: bytes) -> bool:
+    """Guess by a piece out of the middle: for what is compressed already, the rest would be tried in vain."""
+    if len(payload) < 8 * _SAMPLE:
+        return True
+    middle = len(payload) // 2
+    sample = payload[middle : middle + _SAMPLE]
+    return len(zstd_module().compress(sample, level=1)) <= _SAMPLE * 9 // 10
 
 
 def encode_header(header: Header) -> bytes:
@@ -157,11 +181,36 @@ def decode(data: bytes, key: str) -> Entry:
     return Entry(header=header, document=bytes(view[start:middle]), stored=view[middle:end])
 
 
+def read(get: Callable[[int, int], bytes], size: int, key: str) -> Entry:
+    """Return the entry of ``size`` bytes that ``get`` gives by number and offset, like ``decode``; raise Damage.
+
+    The payload of a large one is read into its own bytes, so that it need not be copied out of others.
+    """
+    if size <= _AT_ONCE:
+        return decode(get(size + 1, 0), key)
+    start = get(_AT_ONCE, 0)
+    header, at = decode_header(start)
+    middle = at + header.document
+    end = middle + header.stored
+    if size != end + TRAILER:
+        raise Damage("truncated")
+    head = start[:middle] if middle <= len(start) else get(middle, 0)
+    stored = get(header.stored, middle)
+    whole = blake3(head, derive_key_context=CONTEXT)
+    whole.update(stored)
+    if get(TRAILER + 1, end) != whole.digest() or (len(head), len(stored)) != (middle, header.stored):
+        raise Damage("damaged")
+    if header.key != key:
+        raise Damage("misnamed")
+    return Entry(header=header, document=head[at:], stored=stored)
+
+
 def payload(entry: Entry, *, limit: int) -> bytes:
     """Return the payload of ``entry`` as it was given, at most ``limit`` bytes of it; raise Damage."""
     header = entry.header
     if header.size > limit:
         raise Damage("oversized")
+    # `bytes` of bytes is no copy.
     data = bytes(entry.stored) if header.codec == "raw" else _expand(entry.stored, header.size)
     # The trailer says that these bytes were written; this says that whoever wrote them had this content.
     if len(data) != header.size or blake3(data).hexdigest() != header.digest:
@@ -169,7 +218,7 @@ def payload(entry: Entry, *, limit: int) -> bytes:
     return data
 
 
-def _expand(data: memoryview, size: int) -> bytes:
+def _expand(data: bytes | memoryview, size: int) -> bytes:
     """Return what ``data`` expands to, refusing to go on beyond ``size``: a bomb says a size, too."""
     zstd = zstd_module()
     decoder = zstd.ZstdDecompressor()

@@ -116,14 +116,20 @@ def prepare(place: Place) -> Trouble | None:
     """Make the directories that a write needs; return why that is not possible, or None."""
     if place.trouble is not None:
         return place.trouble
+    area = place.area(TEMPORARY)
     try:
-        for area in (TEMPORARY, ENTRIES, BLOBS):
-            make_below(place, place.area(area))
-    except WriteFailed as error:
-        reason = "read-only" if os.path.isdir(place.root) else "no-directory"
-        return Trouble(reason=reason, message=error.message, hint=_HINT)
+        found = os.lstat(area)
+    except OSError:
+        try:
+            # This one is made last: where it is, the others were.
+            for name in (ENTRIES, BLOBS, TEMPORARY):
+                make_below(place, place.area(name))
+            return None
+        except WriteFailed as error:
+            reason = "read-only" if os.path.isdir(place.root) else "no-directory"
+            return Trouble(reason=reason, message=error.message, hint=_HINT)
     # What others can write is known of the places that are read since `open_place`; here it is about writing.
-    return _judged(place.area(TEMPORARY), place.policy, 0, followed=False)
+    return _opinion(area, found, place.policy, 0)
 
 
 def try_out(place: Place) -> Trouble | None:
@@ -190,9 +196,15 @@ def _judged(path: str, policy: Policy, sticky: int, *, followed: bool = True) ->
     except OSError:
         # Not there yet, or out of reach: a reader misses, and a writer is told by `prepare`.
         return None
+    return _opinion(path, found, policy, sticky)
+
+
+def _opinion(path: str, found: os.stat_result, policy: Policy, sticky: int) -> Trouble | None:
     hint = _HINT
     if not stat.S_ISDIR(found.st_mode):
-        return Trouble(reason="untrusted", message=f"{path} is not a directory", hint=hint)
+        # In the place of the whole there is then no cache; in that of an area, something was put in the way.
+        reason = "no-directory" if sticky else "untrusted"
+        return Trouble(reason=reason, message=f"{path} is not a directory", hint=hint)
     if found.st_mode & stat.S_IWOTH and not found.st_mode & sticky:
         return Trouble(
             reason="untrusted",
