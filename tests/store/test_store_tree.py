@@ -162,3 +162,19 @@ def test_two_trees_have_one_digest_only_when_they_are_equal(
     first, second = lay(tmp_path / "one", one), lay(tmp_path / "two", two)
     same = measure(str(tmp_path / "one")).digest == measure(str(tmp_path / "two")).digest
     assert same is (first == second)
+
+
+def test_a_tree_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """Nothing to read is no empty tree."""
+    with pytest.raises(UnsafePath, match="cannot read"):
+        measure(str(tmp_path / "missing"))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UnsafePath, match="cannot read"):
+        measure(str(tmp_path / "file"))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/sys/kernel/random"), reason="files that are longer than they say")
+def test_a_file_that_is_not_as_long_as_it_said_is_refused() -> None:
+    """A file that grew since it was listed has no digest: what was read may be neither the old nor the new one."""
+    with pytest.raises(UnsafePath, match="changed while it was read"):
+        measure("/proc/sys/kernel/random")
