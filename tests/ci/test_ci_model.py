@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +46,9 @@ def test_no_history_ends_in_a_wrong_restore() -> None:
     }  # fmt: skip
     assert counts.wrong["unjudged"] > 1000
     assert counts.prefixed > 1000
+    page = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8").replace("*", "")
+    for way in ("envid", "unjudged", "exact", "ladder"):
+        assert f"| {counts.used[way]:,} | {counts.wrong[way]:,} |" in page, way
 
 
 def test_even_the_primary_key_matches_as_a_prefix() -> None:
