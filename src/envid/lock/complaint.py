@@ -110,11 +110,7 @@ def translate(
             hint=f"allow it by name: allow-sdist = [{', '.join(f'{chr(34)}{name}{chr(34)}' for name in names)}]{drop}",
         )  # fmt: skip
     if (match := _BROKEN.search(said)) and not any(phrase in said for phrase in _CUT_OFF):
-        name = normalize_name(match["name"])
-        return InvalidWheel(
-            f"a file of {name} is no sound wheel: {reason}", package=name,
-            hint="whoever serves it has to replace it; until then exclude its version with a constraint",
-        )  # fmt: skip
+        return _broken(normalize_name(match["name"]), reason)
     if any(phrase in said for phrase in _NO_ANSWER):
         return Unreachable(
             f"uv could not fetch what the resolution needs: {reason}", hint="check the network and the index settings"
@@ -122,11 +118,9 @@ def translate(
     if match := _NOT_COMPATIBLE.search(said):
         return _incompatible(match, reason, request)
     if "No solution found" in said or "unsatisfiable" in said:
-        unreadable = sorted({normalize_name(match["name"]) for match in _UNREADABLE.finditer(said)})
-        replace = f"files of {', '.join(unreadable)} cannot be read as they are served: have them replaced, or "
         return ResolutionFailed(
             f"no set of versions satisfies the requirements: {reason}",
-            hint=f"{replace if unreadable else ''}relax one of the requirements named{drop if where_to else ''}",
+            hint=f"{_replacing(said)}relax one of the requirements named{drop if where_to else ''}",
         )
     if "Git operation failed" in said:
         return DependencyRefused(
@@ -135,6 +129,19 @@ def translate(
     if status == 1:
         return ResolutionFailed(reason, hint="check the requirement that is named")
     return EngineFailed(f"uv failed: {reason}", hint="run `uv --version`; envid is tested with the uv it depends on")
+
+
+def _broken(name: str, reason: str) -> InvalidWheel:
+    return InvalidWheel(
+        f"a file of {name} is no sound wheel: {reason}", package=name,
+        hint="whoever serves it has to replace it; until then exclude its version with a constraint",
+    )  # fmt: skip
+
+
+def _replacing(said: str) -> str:
+    """Return what to do first where uv passed over versions because it could not read their files; else nothing."""
+    names = sorted({normalize_name(match["name"]) for match in _UNREADABLE.finditer(said)})
+    return f"files of {', '.join(names)} cannot be read as they are served: have them replaced, or " if names else ""
 
 
 def _index_named(said: str, request: ResolveRequest) -> str | None:
