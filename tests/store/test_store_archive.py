@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,9 @@ from envid.slot import Slot, narrow
 from envid.store import archive, blobs, entry, ustar
 from envid.store.archive import Item, Prover, Taken, item_of
 from envid.store.cache import Miss, Stored, get, keep
+from envid.store.entry import Damage
 from envid.store.place import Place, Policy, open_place
+from envid.store.proving import EntryProof
 from envid.store.wheels import artifact_path
 from envid.values.artifact import Sha256
 from locked import picture
@@ -218,13 +222,15 @@ def test_a_wheel_that_no_archive_can_name_is_left_out(tmp_path: Path, file: str)
 def test_a_damaged_file_is_not_exported(tmp_path: Path, damage: str) -> None:
     """A file that does not prove itself is left out, and the archive is the one of a store without it."""
     place = place_in(tmp_path / "store")
-    keep(place, slot(1), b"one")
+    first, last = sorted((slot(1), slot(2)), key=lambda one: one.digest)
+    keep(place, first, b"one")
     wheel = put_wheel(tmp_path / "store", b"wheel")
     good = exported(place)
-    keep(place, slot(2), b"two" * 1000)
+    # Last and large, so that what was begun of it is longer than what ends an archive.
+    keep(place, last, os.urandom(50_000))
     other = put_wheel(tmp_path / "store", b"other", "b-1-py3-none-any.whl")
-    path = Path(place.entry_path(slot(2)))
-    for file, sound in ((path, Path(place.entry_path(slot(1)))), (other, wheel)):
+    path = Path(place.entry_path(last))
+    for file, sound in ((path, Path(place.entry_path(first))), (other, wheel)):
         data = file.read_bytes()
         changed = {"flip": bytes([data[0] ^ 1]) + data[1:], "cut": data[:-1], "grown": data + b"x"}
         file.chmod(0o600)
@@ -236,6 +242,22 @@ def test_a_damaged_file_is_not_exported(tmp_path: Path, damage: str) -> None:
     assert dict(written.files) == {"wheels": 1, "run": 1}
     # As when it is read: out of the way, for a look later.
     assert not path.exists()
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_exported(tmp_path: Path) -> None:
+    """A wheel that has another length at its end than at its beginning is left out, though its bytes are right."""
+    place = place_in(tmp_path / "store")
+    wheel = put_wheel(tmp_path / "store", b"wheel")
+    wheel.write_bytes(b"wheel and more")
+
+    class Meddling(io.BytesIO):
+        def write(self, data: object) -> int:
+            wheel.write_bytes(b"wheel")
+            return super().write(data)  # type: ignore[arg-type]
+
+    stream = Meddling()
+    written = archive.write(place, archive.everything(place), stream)
+    assert (dict(written.skipped), stream.getvalue()) == ({"unreadable": 1}, bytes(ustar.RECORD))
 
 
 def test_links_and_strangers_in_the_store_are_not_exported(tmp_path: Path) -> None:
@@ -279,6 +301,7 @@ def sound_blob(payload: bytes = b"blob") -> tuple[str, bytes]:
 
 
 ENTRY, BLOB = sound_entry(), sound_blob()
+SLOT = (slot(1).key, slot(1).document)
 AREA = ENTRY[0].rpartition("/")[0]
 
 
@@ -371,6 +394,14 @@ def wide(data: bytes) -> bytes:
     return result
 
 
+def endless(data: bytes) -> bytes:
+    """Return a zstd frame with all of the data and without its end."""
+    zstd = entry.zstd_module()
+    compressor = zstd.ZstdCompressor()
+    result: bytes = compressor.compress(data, mode=zstd.ZstdCompressor.FLUSH_BLOCK)
+    return result
+
+
 def bomb(size: int) -> bytes:
     return forged(codec="zstd", payload=squeezed(bytes(size)), size=size, digest=blake3(bytes(size)).hexdigest())
 
@@ -395,9 +426,11 @@ LIES: dict[str, tuple[bytes, str]] = {
     "two frames": (forged(codec="zstd", payload=squeezed(b"pay") + squeezed(b"load"), size=7), "damaged"),
     "garbage behind the frame": (forged(codec="zstd", payload=squeezed(b"payload") + b"x", size=7), "damaged"),
     "cut frame": (forged(codec="zstd", payload=squeezed(b"payload")[:-1], size=7), "damaged"),
+    "frame without end": (forged(codec="zstd", payload=endless(b"payload"), size=7), "damaged"),
     "no frame": (forged(codec="zstd", payload=b"payload", size=7), "damaged"),
     "wide window": (forged(codec="zstd", payload=wide(b"payload"), size=7), "damaged"),
     "bomb": (bomb(20_000_000), "oversized"),
+    "larger than what is read": (forged(codec="zstd", size=2**30, payload=bytes(2**21)), "oversized"),
     "claims a terabyte": (forged(codec="zstd", size=2**40, payload=squeezed(b"payload")), "oversized"),
 }
 
@@ -410,6 +443,41 @@ def test_an_entry_that_lies_is_passed_over(empty: Place, case: str) -> None:
     assert (dict(taken.skipped), dict(taken.new), taken.fault) == ({reason: 1}, {"blob": 1}, "")
     assert list(kept(Path(empty.root))) == [BLOB[0]]
     assert not list(Path(empty.area("tmp-v1")).iterdir())
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_pieces_make_no_difference(size: int) -> None:
+    """An entry that passes in pieces of any size is judged as it is judged in one."""
+    for case, (data, reason) in {
+        "sound": (ENTRY[1], ""),
+        "zstd": (entry.encode(*SLOT, b"x" * 9999), ""),
+        **LIES,
+    }.items():
+        if len(data) > 10_000:
+            continue
+        pieces = (data[at : at + size] for at in range(0, len(data), size))
+        found = ""
+        try:
+            assert b"".join(EntryProof(pieces, len(data), SLOT[0]).parts()) == data
+        except Damage as damage:
+            found = damage.reason
+        assert found == reason, case
+
+
+def test_what_is_too_much_is_not_read_on() -> None:
+    """An entry that expands to more than it says is given up there and then, not at its end."""
+    data, read = forged(codec="zstd", payload=squeezed(os.urandom(4_000_000)), size=7), 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal read
+        for at in range(0, len(data), 10_000):
+            read += 1
+            yield data[at : at + 10_000]
+
+    with pytest.raises(Damage):
+        list(EntryProof(pieces(), len(data), SLOT[0]).parts())
+    # A block of zstd is 128 KiB.
+    assert read < 20
 
 
 @pytest.mark.parametrize("case", ["content", "document", "sha256"])
@@ -484,6 +552,42 @@ def test_the_first_content_stays(empty: Place) -> None:
     assert get(other, slot(1)) == b"payload"
 
 
+def test_many_divergences_are_counted(empty: Place) -> None:
+    """Of many keys with other content the first hundred are named, and all are counted."""
+    files = {}
+    for number in range(archive.MAX_TOLD + 3):
+        keep(empty, slot(number), b"first")
+        name, data = sound_entry(number)
+        files[name] = data
+    taken = imported(empty, members(files))
+    assert (len(taken.diverged), taken.skipped["diverged"]) == (archive.MAX_TOLD, archive.MAX_TOLD + 3)
+
+
+@pytest.mark.parametrize("planted", ["same", "damaged", "link"])
+def test_another_writer_may_be_quicker(empty: Place, tmp_path: Path, planted: str) -> None:
+    """What another process puts in the place of a member while it is read stays if it is sound, and is told if not."""
+    name, data = sound_entry(1, os.urandom(600_000))
+    imported(empty, bytes(ustar.RECORD))
+    path = Path(empty.root, name)
+
+    class Racing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > 300_000 and not os.path.lexists(path):
+                path.parent.mkdir(parents=True)
+                if planted == "link":
+                    path.symlink_to(tmp_path / "target")
+                else:
+                    path.write_bytes(data if planted == "same" else data[:-1])
+            return super().read(size)
+
+    taken = archive.read(empty, Racing(members({name: data})), provers={}, trust=True)
+    reasons = {"same": {}, "damaged": {"unwritable": 1}, "link": {"foreign": 1}}
+    assert (dict(taken.new), dict(taken.skipped)) == ({}, reasons[planted])
+    assert dict(taken.kept) == ({"run": 1} if planted == "same" else {})
+    assert not (tmp_path / "target").exists()
+    assert not os.listdir(empty.area("tmp-v1"))
+
+
 def test_a_lie_is_no_divergence(empty: Place) -> None:
     """An entry that says another digest, and is damaged, is not told as a divergence of what the store has."""
     keep(empty, slot(1), b"first")
@@ -544,7 +648,7 @@ def test_a_store_that_cannot_be_used_takes_nothing(full: Place, tmp_path: Path, 
         root.chmod(0o777)
     taken = imported(place_in(root), exported(full))
     assert taken.trouble is not None
-    assert taken.trouble.reason == "untrusted"
+    assert taken.trouble.reason == {"file": "no-directory", "open": "untrusted"}[planted]
     assert sum(taken.new.values()) == 0
 
 
@@ -656,6 +760,16 @@ def test_a_mutated_archive_gives_exact_bytes_or_nothing(
 
 def test_a_member_of_ten_gigabytes_reserves_nothing(empty: Place) -> None:
     """A member that claims 8 GiB or 10 GB, and is not there, takes no space and no time."""
+    wheel = ustar.header(f"wheels-v1/ab/{'ab' * 32}/a-1.whl", ustar.MAX_SIZE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024 * 1024, hard))
+    try:
+        taken = imported(empty, wheel + bytes(4096))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (taken.fault, dict(taken.skipped)) == ("the archive ends within a member", {})
     for size in (ustar.MAX_SIZE, 10 * 10**9):
         block = bytearray(ustar.header(BLOB[0], 0))
         block[124:136] = b"%011o\0" % size if size <= ustar.MAX_SIZE else b"\x80" + size.to_bytes(11, "big")
