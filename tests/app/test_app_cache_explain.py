@@ -54,8 +54,11 @@ def test_a_miss_names_what_differs_from_the_nearest(project: Keyed) -> None:
     nearest = done.data["nearest"]
     assert isinstance(nearest, dict)
     assert [change["component"] for change in nearest["changes"]] == ["salt"]
-    assert slot.key in done.answer and "miss (absent): nothing was made under this key" in done.answer
-    assert "salt" in done.answer
+    assert slot.key in done.answer and "no entry of the layer env" in done.answer and "salt was" in done.answer
+    cache.keep(place_of(ws), of_identity(identify_for(far, layer="env", target=TARGET).identity), b"made")
+    again = cache_explain(ws, "env", target=TARGET)
+    assert "miss (absent): nothing was made under this key" in again.answer
+    assert again.data["nearest"]["source"] == "an entry"  # type: ignore[index, call-overload]
 
 
 def test_the_layer_of_a_run_is_told_by_its_entries(project: Keyed) -> None:

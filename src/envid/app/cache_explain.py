@@ -62,16 +62,19 @@ def _layer(ws: Workspace, place: Place, layer: str, target: str | None, name: st
     slot = of_identity(identify_for(ws, layer=layer, target=target, name=name).identity)
     found = find(place, slot)
     reason = "" if isinstance(found, Candidate) else found.reason
-    records = [*entries_of(place, layer), *identities_of(place, layer)]
-    same = [record for record in records if record.document == slot.document]
+    entries = entries_of(place, layer)
+    records = [*entries, *identities_of(place, layer)]
+    same = max((record.used_ns for record in records if record.document == slot.document), default=None)
     nearest = _nearest(slot.document, [record for record in records if record.document != slot.document])
     lines = [f"{slot.key}"]
     if not reason:
         lines.append("hit: the cache has an entry of the current identity")
-    else:
+    elif entries:
         lines.append(f"miss ({reason}): {MISSES[reason]}")
-        if same:
-            lines.append(f"this very identity was computed before, {_when(same[0].used_ns)}; nothing is kept under it")
+    else:
+        lines.append(f"the cache has no entry of the layer {layer}; compared are the identities that were computed")
+    if reason and same is not None:
+        lines.append(f"the current identity was computed before, {_when(same)}: it has not changed since")
     lines += _told(nearest, len(records), layer)
     data = _data(slot.layer, slot.key, reason, nearest, len(records))
     return Outcome(command="cache-explain", answer="\n".join(lines), data=data)
@@ -106,7 +109,7 @@ def _told(nearest: _Compared | None, candidates: int, layer: str) -> list[str]:
     record = nearest.record
     return [
         f"nearest of {count(candidates, 'record')}: {record.source}, {_when(record.used_ns)}, {record.key}",
-        *(f"  {change.component}: {change.text}" for change in nearest.changes),
+        *(f"  {change.text}" for change in nearest.changes),
     ]
 
 
