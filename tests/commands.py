@@ -12,6 +12,7 @@ from typing import Any
 from envid.app.outcome import Outcome
 from envid.app.run import run
 from envid.app.task import Order
+from envid.app.verify import verify
 from envid.app.workspace import Workspace, open_workspace
 
 PYPROJECT = (
@@ -70,7 +71,7 @@ class Commands:
     ) -> Outcome:  # fmt: skip
         """Run the shell script (or ``argv``) behind the gate."""
         order = Order(argv=argv or ("sh", "-c", script), inputs=inputs, outputs=outputs, **more)
-        return run(self.workspace, order, explain=explain, strict=strict)
+        return run(self.workspace, order, verify=verify, explain=explain, strict=strict)
 
     def outcome(self, script: str, **more: Any) -> tuple[str, str]:
         """Run and return ``outcome`` and ``reason``."""

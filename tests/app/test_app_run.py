@@ -312,7 +312,7 @@ def test_what_a_killed_run_left_is_put_right(project: Commands) -> None:
     project.write("a.txt", "torn")
     project.write(".a.txt.envid-aside", "before")
     project.write("b/torn", "torn")
-    project.write(".b.envid-absent", "")
+    (project.root / ".b.envid-absent").mkdir()
     project.write(".b.envid-new/0", "part")
     project.write(".a.txt.envid-torn/x", "part")
     outcome = project.run("exit 1", outputs=("a.txt", "b"))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
 
 from envid.app import aside, products, surroundings
 from envid.app.inputs import OWN, escaped
+from envid.app.outcome import Outcome
 from envid.app.outputs import OddOutput, beside
 from envid.app.task import Measured, Task, again
 from envid.app.turns import Turn
-from envid.app.verify import verify
+from envid.app.workspace import Workspace
 from envid.atomic import temporary_directory
 from envid.errors import BadManifest, EnvidError, WriteFailed
 from envid.gate import Absent, Moved, Stale, WorkPass, confirm
@@ -28,6 +29,13 @@ from envid.whole import make_directory
 
 NAMED: Final = 3
 """Paths that a message names before it counts the rest."""
+
+
+class Verify(Protocol):
+    """What ``app.verify.verify`` does; given, so that a run with nothing to do does not load it."""
+
+    def __call__(self, ws: Workspace, *, venv: str | None, name: str, progress: Progress) -> Outcome:
+        """Return the verdict on an environment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +60,12 @@ class Performed:
 
 def perform(
     task: Task, measured: Measured, decision: Stale | Absent, place: Place, turn: Turn, *, stdout: int | None,
-    progress: Progress,
+    drift: Callable[[], Refused | None],
 ) -> Performed:  # fmt: skip
     """Run the command of ``task`` and keep what it made, when everything allows it.
 
-    A command that does not end well leaves its outputs as they were. Raises CommandNotStarted, WriteFailed.
+    ``drift`` tells whether the environment is another than its lock says (``drifted``). A command that does not end
+    well leaves its outputs as they were. Raises CommandNotStarted, WriteFailed.
     """
     try:
         with uninterrupted():
@@ -82,7 +91,7 @@ def perform(
         return _refused(place, measured, refused, 0)
     after = surroundings.look(task.root, without=without)
     outside = surroundings.changed(before, after, turn.is_others)
-    kept = _kept(task, measured, decision.work, place, outside, progress)
+    kept = _kept(task, measured, decision.work, place, outside, drift)
     if isinstance(kept, Refused):
         return _refused(place, measured, kept, 0)
     return Performed(status=0, refused=None, made=kept)
@@ -110,7 +119,12 @@ def _attended(task: Task, turn: Turn, stdout: int | None) -> int:
 
 
 def _kept(
-    task: Task, measured: Measured, work: WorkPass, place: Place, outside: tuple[str, ...], progress: Progress
+    task: Task,
+    measured: Measured,
+    work: WorkPass,
+    place: Place,
+    outside: tuple[str, ...],
+    drift: Callable[[], Refused | None],
 ) -> tuple[Made, ...] | Refused:
     """Return what is in the store now, or why it is not; in the order in which the questions cost time."""
     read = [path for path in outside if escaped(path) in measured.inputs]
@@ -123,9 +137,9 @@ def _kept(
         trouble = prepare(place)
         if trouble is not None:
             return Refused(reason=trouble.reason, message=trouble.message)
-        drift = _drift(task, progress)
-        if drift is not None:
-            return drift
+        difference = drift()
+        if difference is not None:
+            return difference
         with using(place, purpose="envid run"):
             return _published(task, measured, work, place)
     except (OddOutput, BadManifest) as error:
@@ -166,7 +180,8 @@ def _moved(changes: tuple[Change, ...]) -> Refused:
     return Refused(reason="inputs-changed" if only else "moved", message=f"while the command ran, {what}")
 
 
-def _drift(task: Task, progress: Progress) -> Refused | None:
+def drifted(task: Task, verify: Verify, progress: Progress) -> Refused | None:
+    """Return how the environment of ``task`` differs from its lock, when what the command makes depends on that."""
     if not task.checks_environment or task.environment is None:
         return None
     try:

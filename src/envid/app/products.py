@@ -85,7 +85,7 @@ def restore(place: Place, root: str, outputs: Sequence[str], rows: dict[str, Row
     staged: dict[str, str] = {}
     try:
         for output in outputs:
-            files = [path for path in wrong if is_below(path, [output]) and rows[path][0] == "file"]
+            files = [path for path in wrong if is_below(path, [output]) and rows[path][0] != "directory"]
             missed = _stage(place, root, output, files, rows, staged)
             if missed is not None:
                 return missed
@@ -109,6 +109,9 @@ def _stage(
     make_directory(folder, mode=0o700)
     for number, path in enumerate(files):
         staged[path] = f"{folder}/{number}"
+        if rows[path][0] == "link":
+            lead(staged[path], rows[path][4])
+            continue
         missed = lay(place, rows[path][3], staged[path], mode=rows[path][1])
         if missed is not None:
             return missed
@@ -122,10 +125,9 @@ def _put(root: str, rows: dict[str, Row], wrong: list[str], extra: list[str], st
     for path in extra:
         dispose(f"{root}/{path}")
     for path in wrong:
-        kind, _, _, _, target = rows[path]
         full = f"{root}/{path}"
         there = _mode(full)
-        if kind == "directory":
+        if rows[path][0] == "directory":
             if there is None or not stat.S_ISDIR(there):
                 dispose(full)
                 make_directory(full)
@@ -133,10 +135,7 @@ def _put(root: str, rows: dict[str, Row], wrong: list[str], extra: list[str], st
         if there is not None and stat.S_ISDIR(there):
             dispose(full)
         make_directory(os.path.dirname(full))
-        if kind == "link":
-            lead(full, target)
-        else:
-            rename(staged[path], full)
+        rename(staged[path], full)
     for path in sorted(rows, reverse=True):
         full = f"{root}/{path}"
         if rows[path][0] == "directory" and (_mode(full) or 0) & KEPT_MODE != rows[path][1]:

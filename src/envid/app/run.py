@@ -7,7 +7,7 @@ from typing import Final
 from envid.app import aside, products
 from envid.app.outcome import Outcome, count
 from envid.app.outputs import Row
-from envid.app.performing import Performed, perform
+from envid.app.performing import Performed, Verify, drifted, perform
 from envid.app.remember import remember_run
 from envid.app.rerun import Words, request_of
 from envid.app.storing import opened
@@ -30,20 +30,20 @@ from envid.values.progress import SILENT, Progress
 from envid.values.reason import BYPASSES
 
 ADVICE: Final = {
-    "no-directory": "set ENVID_CACHE_DIR to a directory of your own",
-    "read-only": "make the cache writable, or set ENVID_CACHE_DIR",
-    "untrusted": "set ENVID_CACHE_DIR to a directory of your own",
-    "space": "free some space, or run `envid cache gc`",
-    "unwritable": "run `envid cache verify`",
-    "moved": "run it again when nobody changes the project or the environment",
-    "diverged": "make the command deterministic, or name with --in and --env what it depends on",
-    "drifted": "run `envid sync`, then this again",
-    "inputs-changed": "run it again; a command must not change what it reads",
-    "wrote-outside": "name it with --out, or have the command write elsewhere ($TMPDIR is private)",
-    "no-output": "look at what --out names and at what the command writes",
-    "odd-output": "outputs are files, directories and relative links",
+    "run.no-directory": "set ENVID_CACHE_DIR to a directory of your own",
+    "run.read-only": "make the cache writable, or set ENVID_CACHE_DIR",
+    "run.untrusted": "set ENVID_CACHE_DIR to a directory of your own",
+    "run.space": "free some space, or run `envid cache gc`",
+    "run.unwritable": "run `envid cache verify`",
+    "run.moved": "run it again when nobody changes the project or the environment",
+    "run.diverged": "make the command deterministic, or name with --in and --env what it depends on",
+    "run.drifted": "run `envid sync`, then this again",
+    "run.inputs-changed": "run it again; a command must not change what it reads",
+    "run.wrote-outside": "name it with --out, or have the command write elsewhere ($TMPDIR is private)",
+    "run.no-output": "look at what --out names and at what the command writes",
+    "run.odd-output": "outputs are files, directories and relative links",
 }
-"""What to do about each reason why nothing was kept."""
+"""What to do about each reason why nothing was kept, by the code of the finding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +65,16 @@ class Due:
 
 
 def run(
-    ws: Workspace, order: Order, *, explain: bool = False, strict: bool = False, stdout: int | None = None,
-    progress: Progress = SILENT,
+    ws: Workspace, order: Order, *, verify: Verify, explain: bool = False, strict: bool = False,
+    stdout: int | None = None, progress: Progress = SILENT,
 ) -> Outcome:  # fmt: skip
     """Have the outputs of ``order`` in place: as they are, out of the store, or made by the command.
 
-    ``stdout``: descriptor for the command's standard output instead of ours. ``data``: ``{"status", "outcome",
-    "reason", "message", "key", "outputs", "explain"}``; ``outcome`` is ``hit``, ``ran`` (and kept), ``unkept`` or
-    ``failed``. The exit status is the command's; a reason why nothing was kept is a note, and with ``strict`` a finding
-    ``run.REASON``. Raises UsageError, CommandNotStarted, GuardTimeout, WriteFailed, and what ``identify_for`` raises.
+    ``verify``: ``app.verify.verify``. ``stdout``: descriptor for the command's standard output instead of ours.
+    ``data``: ``{"status", "outcome", "reason", "message", "key", "outputs", "explain"}``; ``outcome`` is ``hit``,
+    ``ran`` (and kept), ``unkept`` or ``failed``. The exit status is the command's; a reason why nothing was kept is a
+    note, and with ``strict`` a finding ``run.REASON``. Raises UsageError, CommandNotStarted, GuardTimeout, WriteFailed,
+    and what ``identify_for`` raises.
     """
     words = Words(
         argv=list(order.argv), inputs=list(order.inputs), outputs=list(order.outputs), named=list(order.named),
@@ -95,7 +96,10 @@ def run(
                 state = _look(place, task, measured) if flight.waited else state
                 lines = _explained(task, place, measured, state) if explain else ()
                 if isinstance(state, Due):
-                    performed = perform(task, measured, state.decision, place, mine, stdout=stdout, progress=progress)
+                    performed = perform(
+                        task, measured, state.decision, place, mine, stdout=stdout,
+                        drift=lambda: drifted(task, verify, progress),
+                    )  # fmt: skip
         elif explain:
             lines = _explained(task, place, measured, state)
         record(task, measured.slot)
@@ -174,14 +178,15 @@ def _outcome(
         done, reason, text = "failed", "failed", f"run: {refused.message}; its outputs are as they were"
     else:
         done, reason, text = "unkept", refused.reason, ""
-        hint = ADVICE[reason]
+        code = f"run.{reason}"
+        hint = ADVICE[code]
         if strict:
             findings = (
-                Finding(code=f"run.{reason}", severity="error", subject=BYPASSES[reason], message=refused.message,
+                Finding(code=code, severity="error", subject=BYPASSES[reason], message=refused.message,
                         hint=hint),
             )  # fmt: skip
         else:
-            text = f"warning: nothing was kept: {refused.message} [run.{reason}]\nhint: {hint}"
+            text = f"warning: nothing was kept: {refused.message} [{code}]\nhint: {hint}"
     data: dict[str, JSONValue] = {
         "status": status, "outcome": done, "reason": reason, "message": refused.message if refused else "",
         "key": measured.slot.key, "outputs": products.said(rows), "explain": list(lines),

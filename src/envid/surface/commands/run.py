@@ -8,8 +8,9 @@ import sys
 from envid.app.outcome import Outcome
 from envid.app.run import run
 from envid.app.task import Order
-from envid.app.workspace import open_workspace
+from envid.app.workspace import Workspace, open_workspace
 from envid.errors import UsageError
+from envid.surface.session import late
 from envid.values.progress import Progress
 
 SUMMARY = "run a command when something that it depends on changed, and restore what it made otherwise"
@@ -63,6 +64,12 @@ def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
     sys.stdout.flush()
     sys.stderr.flush()
     return run(
-        workspace, order, explain=options.explain, strict=options.strict, stdout=2 if options.json else None,
-        progress=progress,
+        workspace, order, verify=_verify, explain=options.explain, strict=options.strict,
+        stdout=2 if options.json else None, progress=progress,
     )  # fmt: skip
+
+
+def _verify(ws: Workspace, *, venv: str | None, name: str, progress: Progress) -> Outcome:
+    # Loaded when a command has run: half of what envid is made of, and of no use to a run with nothing to do.
+    verdict: Outcome = late("envid.app.verify").verify(ws, venv=venv, name=name, progress=progress)
+    return verdict
