@@ -16,9 +16,9 @@ from envid.errors import WriteFailed
 from envid.whole import Name, append, discard, make_directory, replacing, sync_directory, write
 
 __all__ = [
-    "append", "copy", "discard", "lead", "make_directories", "make_directory", "place", "publish", "put_back",
-    "remove_file", "remove_if_empty", "remove_tree", "rename", "replacing", "resumable", "settle", "take_out",
-    "temporary_directory", "touch", "write",
+    "append", "copy", "discard", "freshen", "lead", "make_directories", "make_directory", "place", "publish",
+    "put_back", "remove_file", "remove_if_empty", "remove_tree", "rename", "replacing", "resumable", "settle", "take_out",
+    "temporary_directory", "write",
 ]  # fmt: skip
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -303,7 +303,7 @@ def put_back(aside: str, path: str) -> bool:
 _DAY: Final = 24 * 3600
 
 
-def touch(file: Name | int, last: float) -> None:
+def freshen(file: Name | int, last: float) -> None:
     """Give ``file`` (or an open one) the present time, when ``last``, its time, is over a day away. Best effort.
 
     In either direction: a time in the future, from a clock that was wrong, would look like use for ever.

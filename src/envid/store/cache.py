@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from envid.atomic import publish, rename, touch
+from envid.atomic import freshen, publish, rename
 from envid.errors import WriteFailed
 from envid.gate import Absent, Fresh, ReadPass, WritePass, confirm, decide
 from envid.slot import Slot
@@ -124,7 +124,7 @@ def read_entry(path: str, place: Place, key: str, *, limit: int = MAX_IN_MEMORY)
     except (OSError, MemoryError):
         raise Damage("unreadable") from None
     finally:
-        os.close(handle)
+        shut(handle)
 
 
 def _read_at(handle: int, number: int, at: int) -> bytes:
@@ -248,7 +248,7 @@ def open_file(path: str, place: Place, *, renew: bool = True) -> tuple[int, os.s
         shut(handle)
         return Miss(reason="foreign")
     if renew:
-        touch(handle, found.st_mtime)
+        freshen(handle, found.st_mtime)
     return handle, found
 
 

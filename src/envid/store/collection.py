@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from envid.atomic import discard, put_back, remove_if_empty, remove_tree, take_out, touch
+from envid.atomic import discard, freshen, put_back, remove_if_empty, remove_tree, take_out
 from envid.errors import GuardTimeout, StoreError, WriteFailed
 from envid.guard import hold
 from envid.store.inventory import AREAS, CONTENTS, WHEELS, Thing, take
@@ -197,7 +197,7 @@ class _Collection:
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
             return
-        touch(handle, thing.time_ns / 1e9)
+        freshen(handle, thing.time_ns / 1e9)
         os.close(handle)
 
     def evict(self, left: list[Thing], blobs: dict[str, Thing], size: int) -> int:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from envid.atomic import touch, write
+from envid.atomic import freshen, write
 from envid.errors import StoreError
 from envid.store.cache import Miss, read_file
 from envid.store.place import ENTRIES, ROOTS, Place, lacks_space, make_below
@@ -59,7 +59,7 @@ def remember(
     groups = {**before.wheels, **{group: frozenset(used) for group, used in (wheels or {}).items()}}
     if not new and groups == before.wheels:
         if before.used_ns:
-            touch(path, before.used_ns / 1e9)
+            freshen(path, before.used_ns / 1e9)
         return False
     # What was collected in the meantime is of no use any more.
     there = [key for key in before.keys if _is_there(place, key)]
