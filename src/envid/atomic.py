@@ -17,8 +17,8 @@ from envid.whole import Name, append, discard, make_directory, replacing, sync_d
 
 __all__ = [
     "append", "copy", "discard", "freshen", "lead", "make_directories", "make_directory", "place", "publish",
-    "put_back", "remove_file", "remove_if_empty", "remove_tree", "rename", "replacing", "resumable", "settle", "take_out",
-    "temporary_directory", "write",
+    "put_back", "remove_file", "remove_if_empty", "remove_tree", "rename", "replacing", "resumable", "settle",
+    "take_out", "temporary_directory", "write",
 ]  # fmt: skip
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
