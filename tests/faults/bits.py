@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from blake3 import blake3
+
 from envid.errors import EnvidError
 from envid.slot import Slot, narrow
 from envid.store import blobs, cache, entry
@@ -165,8 +167,8 @@ def _headers(sound: bytes, scale: float) -> Iterator[tuple[str, bytes]]:
     lot = random.Random(8)
 
     def under(preface: bytes, head: bytes, body: bytes | bytearray) -> bytes:
-        whole = preface + head + body
-        return whole + entry.trailer(whole)
+        start, stored = preface + head + bytes(body[: header.document]), bytes(body[header.document :])
+        return start + stored + entry.trailer(start, blake3(stored).digest())
 
     def ordinary(head: bytes) -> bytes:
         return entry.MAGIC + bytes([entry.FORMAT]) + len(head).to_bytes(4, "big")

@@ -7,6 +7,7 @@ import random
 import re
 
 import pytest
+from blake3 import blake3
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -53,8 +54,8 @@ def reason(data: bytes, key: str = SLOT.key, *, limit: int = LIMIT) -> str:
 
 def built(header: Header, document: bytes, stored: bytes, *, head: bytes | None = None) -> bytes:
     """Return an entry with a right trailer around whatever it is given."""
-    body = (entry.preface(header) if head is None else head) + document + stored
-    return body + entry.trailer(body)
+    start = (entry.preface(header) if head is None else head) + document
+    return start + stored + entry.trailer(start, blake3(stored).digest())
 
 
 def header_for(data: bytes, **changes: object) -> Header:

@@ -173,17 +173,14 @@ def _keep_large(place: Place, path: str, handle: int, before: os.stat_result) ->
 
 def _raw_entry(header: Header, handle: int) -> Iterator[bytes]:
     """Yield the entry of an open file's bytes; raise Damage when they are not those of the header."""
-    whole, content = blake3(derive_key_context=entry.CONTEXT), blake3()
-    first = entry.preface(header)
-    whole.update(first)
+    first, content = entry.preface(header), blake3()
     yield first
     for piece in _pieces(handle, header.size + 1):
-        whole.update(piece)
         content.update(piece)
         yield piece
     if content.hexdigest() != header.digest:
         raise Damage("damaged")
-    yield whole.digest()
+    yield entry.trailer(first, content.digest())
 
 
 def _settled(place: Place, path: str, digest: str, size: int, written: bool | Bypass) -> Kept | Bypass:
@@ -244,20 +241,19 @@ def _through(handle: int, size: int, digest: str, take: Callable[[bytes], object
     if header.codec != "raw":
         _expanded(handle, start, size, digest, take)
         return
-    whole, content = blake3(derive_key_context=entry.CONTEXT), blake3()
-    data, left = start, end
+    content, data, left = blake3(), start[at:], header.stored
+    if header.document:
+        raise Damage("damaged")
     while left > 0:
         part = data[:left]
         if not part:
             raise Damage("truncated")
-        whole.update(part)
-        inside = part[at:]
-        content.update(inside)
+        content.update(part)
         if take is not None:
-            take(inside)
-        at, left = max(0, at - len(part)), left - len(part)
+            take(part)
+        left -= len(part)
         data = data[len(part) :] or _read(handle, _PIECE)
-    if data + _read(handle, entry.TRAILER) != whole.digest():
+    if data + _read(handle, entry.TRAILER) != entry.trailer(start[:at], content.digest()):
         raise Damage("damaged")
     _check_header(header, digest)
     if content.hexdigest() != digest:

@@ -5,7 +5,8 @@
     MAGIC (8)  format (1)  header length (4, big-endian)  header  document  payload  trailer (32)
 
 The header is canonical JSON with a fixed set of members; the document is that of the slot whose full key the
-header holds; the trailer is BLAKE3 over all before it. Nothing here touches a disk.
+header holds; the trailer is BLAKE3 over all before the payload and over the payload's own BLAKE3, so that one
+pass over a payload that is stored as it is proves both. Nothing here touches a disk.
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ class Entry:
     document: bytes
     stored: bytes | memoryview
     """The payload as it is in the entry; ``payload`` gives it back as it was."""
+    proof: str
+    """BLAKE3 of ``stored``, 64 hexadecimal digits."""
 
 
 def encode(key: str, document: bytes, payload: bytes, *, squeeze: bool = True) -> bytes:
@@ -102,14 +105,13 @@ def parts(key: str, document: bytes, payload: bytes, *, squeeze: bool = True) ->
         squeezed = zstd_module().compress(payload, level=1)
         if len(squeezed) <= len(payload) * 9 // 10:
             stored, codec = squeezed, "zstd"
+    content = blake3(payload)
     header = Header(
-        codec=codec, digest=blake3(payload).hexdigest(), document=len(document), key=key,
+        codec=codec, digest=content.hexdigest(), document=len(document), key=key,
         made_by=MADE_BY, size=len(payload), stored=len(stored),
     )  # fmt: skip
     start = preface(header) + document
-    whole = blake3(start, derive_key_context=CONTEXT)
-    whole.update(stored)
-    return start, stored, whole.digest()
+    return start, stored, trailer(start, content.digest() if codec == "raw" else blake3(stored).digest())
 
 
 def _may_shrink(payload: bytes) -> bool:
@@ -135,9 +137,9 @@ def preface(header: Header) -> bytes:
     return MAGIC + bytes([FORMAT]) + len(text).to_bytes(4, "big") + text
 
 
-def trailer(body: bytes | memoryview) -> bytes:
-    """Return the trailer over ``body``."""
-    return blake3(body, derive_key_context=CONTEXT).digest()
+def trailer(start: bytes | memoryview, proof: bytes) -> bytes:
+    """Return the trailer over ``start``, which ends with the document, and ``proof``, BLAKE3 of the stored payload."""
+    return blake3(b"".join((start, proof)), derive_key_context=CONTEXT).digest()
 
 
 def decode_header(data: bytes | memoryview) -> tuple[Header, int]:
@@ -172,13 +174,20 @@ def decode(data: bytes, key: str) -> Entry:
     end = start + header.document + header.stored
     if len(data) != end + TRAILER:
         raise Damage("truncated")
-    if trailer(view[:end]) != view[end:]:
+    middle = start + header.document
+    return _proven(header, view[:middle], start, view[middle:end], view[end:], key)
+
+
+def _proven(
+    header: Header, head: bytes | memoryview, start: int, stored: bytes | memoryview, end: bytes | memoryview, key: str
+) -> Entry:
+    proof = blake3(stored)
+    if trailer(head, proof.digest()) != end:
         raise Damage("damaged")
     # A sound entry under another's name: a restored or planted file, or a path that was mixed up.
     if header.key != key:
         raise Damage("misnamed")
-    middle = start + header.document
-    return Entry(header=header, document=bytes(view[start:middle]), stored=view[middle:end])
+    return Entry(header=header, document=bytes(head[start:]), stored=stored, proof=proof.hexdigest())
 
 
 def read(get: Callable[[int, int], bytes], size: int, key: str) -> Entry:
@@ -196,13 +205,9 @@ def read(get: Callable[[int, int], bytes], size: int, key: str) -> Entry:
         raise Damage("truncated")
     head = start[:middle] if middle <= len(start) else get(middle, 0)
     stored = get(header.stored, middle)
-    whole = blake3(head, derive_key_context=CONTEXT)
-    whole.update(stored)
-    if get(TRAILER + 1, end) != whole.digest() or (len(head), len(stored)) != (middle, header.stored):
-        raise Damage("damaged")
-    if header.key != key:
-        raise Damage("misnamed")
-    return Entry(header=header, document=head[at:], stored=stored)
+    if (len(head), len(stored)) != (middle, header.stored):
+        raise Damage("truncated")
+    return _proven(header, head, at, stored, get(TRAILER + 1, end), key)
 
 
 def payload(entry: Entry, *, limit: int) -> bytes:
@@ -210,10 +215,14 @@ def payload(entry: Entry, *, limit: int) -> bytes:
     header = entry.header
     if header.size > limit:
         raise Damage("oversized")
-    # `bytes` of bytes is no copy.
-    data = bytes(entry.stored) if header.codec == "raw" else _expand(entry.stored, header.size)
+    if header.codec == "raw":
+        # `bytes` of bytes is no copy.
+        data, digest = bytes(entry.stored), entry.proof
+    else:
+        data = _expand(entry.stored, header.size)
+        digest = blake3(data).hexdigest()
     # The trailer says that these bytes were written; this says that whoever wrote them had this content.
-    if len(data) != header.size or blake3(data).hexdigest() != header.digest:
+    if len(data) != header.size or digest != header.digest:
         raise Damage("damaged")
     return data
 

@@ -53,17 +53,17 @@ class EntryProof:
         """Go through all bytes of the entry; raise Damage after the last when they are not what they should be."""
         middle = self._start + self.header.document
         end = middle + self.header.stored
-        whole, content, trailer, at = blake3(derive_key_context=entry.CONTEXT), _Content(self.header), b"", 0
+        proof, content, trailer, at = blake3(), _Content(self.header), b"", 0
         for part in chain((self._first,), self._rest):
             view = memoryview(part)
-            whole.update(view[: max(0, end - at)])
+            proof.update(view[max(0, middle - at) : max(0, end - at)])
             content.feed(view[max(0, middle - at) : max(0, end - at)])
             trailer += bytes(view[max(0, end - at) :])
             if len(trailer) > entry.TRAILER:
                 raise Damage("truncated")
             at += len(part)
             yield part
-        if whole.digest() != trailer:
+        if entry.trailer(self._first[:middle], proof.digest()) != trailer:
             raise Damage("damaged")
         content.close()
 
