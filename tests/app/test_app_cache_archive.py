@@ -252,6 +252,8 @@ def test_entries_of_a_project_bring_their_blobs(filled: Filled) -> None:
     assert filled.export().data["files"] == {"contents": 2, "wheels": 2, "blob": 1, "run": 1}
     assert filled.export(layers=("run",)).data["files"] == {"blob": 1, "run": 1}
     assert filled.export(layers=("wheels",)).data["files"] == {"wheels": 2}
+    assert filled.export(layers=("wheel",)).notes[0].startswith("nothing of wheel in the cache is known to be used")
+    assert filled.export(layers=("wheel",), roots_only=False).notes == ("there is nothing of wheel in the cache",)
     assert filled.export(layers=("run",), roots_only=False).data["files"] == {"blob": 2, "run": 2}
     assert filled.export(layers=("blob",), roots_only=False).data["files"] == {"blob": 2}
     assert filled.export(roots_only=False).data["files"] == {"contents": 2, "wheels": 2, "blob": 2, "run": 2}
@@ -294,10 +296,14 @@ def test_an_export_that_fails_leaves_the_file_before_it(filled: Filled) -> None:
     }
 
 
-def test_an_export_names_no_directory(filled: Filled, tmp_path: Path) -> None:
-    """A directory is no place for an archive, and a store that every user can write is not exported."""
-    with pytest.raises(UsageError):
-        cache_export(filled.here.workspace(), str(tmp_path))
+def test_an_export_replaces_files_only(filled: Filled, tmp_path: Path) -> None:
+    """A directory, a pipe or a device is no place for an archive, and a store that all can write is not exported."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(os.devnull)
+    for name in (".", "pipe", "link"):
+        with pytest.raises(UsageError):
+            cache_export(filled.here.workspace(), str(tmp_path / name))
+    assert (tmp_path / "link").is_symlink()
     filled.here.cache.chmod(0o777)
     with pytest.raises(StoreError):
         filled.export()

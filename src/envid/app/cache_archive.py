@@ -61,8 +61,9 @@ def cache_export(
     "skipped": {reason: number}}``, the size in bytes. Raises StoreError for a store that others can write, WriteFailed.
     """
     path = os.path.abspath(file)
-    if os.path.isdir(path):
-        raise UsageError(f"{path} is a directory", hint="name the file to write", path=path)
+    if os.path.lexists(path) and not os.path.isfile(path):
+        # A rename would put the archive in the place of /dev/null, too.
+        raise UsageError(f"{path} is there, and is not a file", hint="name the file to write", path=path)
     with opened(ws) as place, using(place, purpose="envid cache export"):
         place.sound()
         items = _chosen(place, _used(ws, place) if roots_only else None, frozenset(layers))
@@ -75,13 +76,18 @@ def cache_export(
     return Outcome(
         command="cache-export",
         answer="\n".join(lines),
-        notes=("nothing there is known to be used by this project; --all takes everything",)
-        if roots_only and not total
-        else (),
+        notes=() if total else (_nothing(layers, roots_only=roots_only),),
         data={
             "file": path, "size": written.size, "files": dict(written.files), "skipped": dict(written.skipped),
         },
     )  # fmt: skip
+
+
+def _nothing(layers: Sequence[str], *, roots_only: bool) -> str:
+    what = f" of {', '.join(layers)}" if layers else ""
+    if roots_only:
+        return f"nothing{what} in the cache is known to be used by this project; --all takes what others use"
+    return f"there is nothing{what} in the cache"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
