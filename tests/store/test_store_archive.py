@@ -232,7 +232,7 @@ def test_a_damaged_file_is_not_exported(tmp_path: Path, damage: str) -> None:
     path = Path(place.entry_path(last))
     for file, sound in ((path, Path(place.entry_path(first))), (other, wheel)):
         data = file.read_bytes()
-        changed = {"flip": bytes([data[0] ^ 1]) + data[1:], "cut": data[:-1], "grown": data + b"x"}
+        changed = {"flip": data[:-1] + bytes([data[-1] ^ 1]), "cut": data[:-1], "grown": data + b"x"}
         file.chmod(0o600)
         file.write_bytes(changed.get(damage, sound.read_bytes()))
     stream = io.BytesIO()
