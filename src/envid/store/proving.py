@@ -53,17 +53,16 @@ class EntryProof:
         """Go through all bytes of the entry; raise Damage after the last when they are not what they should be."""
         middle = self._start + self.header.document
         end = middle + self.header.stored
-        proof, content, trailer, at = blake3(), _Content(self.header), b"", 0
+        content, trailer, at = _Content(self.header), b"", 0
         for part in chain((self._first,), self._rest):
             view = memoryview(part)
-            proof.update(view[max(0, middle - at) : max(0, end - at)])
             content.feed(view[max(0, middle - at) : max(0, end - at)])
             trailer += bytes(view[max(0, end - at) :])
             if len(trailer) > entry.TRAILER:
                 raise Damage("truncated")
             at += len(part)
             yield part
-        if entry.trailer(self._first[:middle], proof.digest()) != trailer:
+        if entry.trailer(self._first[:middle], content.proof.digest()) != trailer:
             raise Damage("damaged")
         content.close()
 
@@ -72,19 +71,23 @@ class _Content:
     """The payload before the codec: counted and hashed, not kept."""
 
     def __init__(self, header: Header) -> None:
+        self.proof = blake3()
+        """Of the bytes in the entry."""
         self._header = header
-        self._hash = blake3()
+        self._hash = self.proof
         self._size = 0
         self._decoder = None
         if header.codec != "raw":
+            self._hash = blake3()
             zstd = entry.zstd_module()
             self._decoder = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: MAX_WINDOW})
 
     def feed(self, part: memoryview) -> None:
         if not part:
             return
+        self.proof.update(part)
         if self._decoder is None:
-            self._add(part)
+            self._size += len(part)
             return
         zstd, fed = entry.zstd_module(), part
         try:
