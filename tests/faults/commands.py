@@ -39,7 +39,8 @@ OLD: Final = 60 * 86400
 EXPIRED: Final = tuple(narrow(LAYER, {"expired": str(number)}) for number in range(3))
 INPUTS: Final = {"src/a.txt": b"one\n" * 50, "src/b.txt": noise(700, 21)}
 SCRIPT: Final = """
-mkdir -p out/sub || exit 9
+test -d out || mkdir out || exit 9
+mkdir out/sub || exit 9
 cat src/a.txt src/b.txt > out/both || exit 9
 chmod 0640 out/both || exit 9
 printf 'made' > out/sub/tool && chmod 0755 out/sub/tool && ln -s ../both out/sub/link || exit 9

@@ -12,21 +12,23 @@ import os
 import random
 import re
 import shutil
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
 from faults.every import EVERY
-from faults.kills import again
+from faults.kills import again, warm
 from faults.operations import Operation, Stage
-from faults.rows import Claim, Count
+from faults.rows import Claim, Count, thinned
 from faults.tracing import END, READING, trial, unfit
 
 _AT_ONCE: Final = 1500
 """States of one moment, at scale 1; beyond it, drawn by lot."""
 _FEWEST: Final = 4
 """States of one moment that the short form, too, looks at."""
+_MOMENTS: Final = 5
+"""Moments of an operation that takes long, in the short form."""
 _CUTS: Final = 64
 """Places where the bytes of a file are cut, at scale 1."""
 _UMASK: Final = os.umask(0o022)
@@ -36,10 +38,12 @@ os.umask(_UMASK)
 class Node:
     """A file, a link or a directory, with what is safe of it and what is not."""
 
-    __slots__ = ("entries", "mode", "now", "safe", "target")
+    __slots__ = ("entries", "mode", "now", "safe", "target", "time")
 
     def __init__(self, *, mode: int, directory: bool = False, data: bytes = b"", target: str | None = None) -> None:
         self.mode = mode
+        self.time: int | None = None
+        """When it was changed last, in nanoseconds; None for what is changed now."""
         self.entries: dict[str, list[Node | None]] | None = {} if directory else None
         """Name to what it has meant since the last sync of the directory, the first being safe."""
         self.safe = data
@@ -78,7 +82,9 @@ def node_of(path: str) -> Node:
     if os.path.islink(path):
         return Node(mode=mode, target=os.readlink(path))
     if not os.path.isdir(path):
-        return Node(mode=mode, data=Path(path).read_bytes())
+        node = Node(mode=mode, data=Path(path).read_bytes())
+        node.time = os.lstat(path).st_mtime_ns
+        return node
     node = Node(mode=mode, directory=True)
     assert node.entries is not None
     for name in os.listdir(path):
@@ -92,23 +98,41 @@ class Disk:
     def __init__(self, root: str, tree: Node) -> None:
         self.root = root
         self.tree = tree
-        self._open: dict[int, tuple[Node, int, bool]] = {}
-        """Descriptor to node, position, and whether it appends."""
+        self._open: dict[tuple[str, int], tuple[Node, int, bool]] = {}
+        """Process and descriptor to node, position, and whether it appends."""
+        self._process = ""
         self._result = 0
 
     def step(self, line: str) -> bool:
         """Do one call of a log as ``tracing.trial`` makes it; return whether it may have changed something."""
-        match = re.match(r"(?:\d+ +)?(\w+)\((.*)\) += (-?\d+)", line)
-        if match is None or match[3].startswith("-"):
+        match = re.match(r"(?:(\d+) +)?(\w+)\((.*)\) += (-?\d+)", line)
+        if match is None or match[4].startswith("-"):
             return False
-        name, given, self._result = match[1], match[2], int(match[3])
-        arguments = [_decoded(argument) for argument in _split(given)]
+        self._process, name, self._result = match[1] or "", match[2], int(match[4])
+        arguments = [_decoded(argument) for argument in _split(match[3])]
         done = getattr(self, f"_{name}", None)
         if done is None:
-            if self.root in " ".join(map(str, arguments)) and name not in _HARMLESS:
+            if self._concerns(line) and name not in _HARMLESS:
                 raise NotImplementedError(f"no model of the call {name}: {line[:200]}")
             return False
         return bool(done(arguments))
+
+    def _concerns(self, line: str) -> bool:
+        return self.root in line or _in_hexadecimal(self.root) in line
+
+    def _file(self, given: object) -> tuple[Node, int, bool] | None:
+        """Return what a descriptor stands for: opened here, or inherited, which then writes at the end."""
+        held = self._open.get((self._process, _number(given)))
+        if held is None and isinstance(given, tuple):
+            node = self.find(str(given[1]))
+            return (node, len(node.now), True) if node is not None and node.entries is None else None
+        return held
+
+    def _keep(self, given: object, position: int) -> None:
+        key = (self._process, _number(given))
+        if key in self._open:
+            node, _, appends = self._open[key]
+            self._open[key] = (node, position, appends)
 
     def find(self, path: str) -> Node | None:
         """Return what ``path`` means now."""
@@ -133,9 +157,9 @@ class Disk:
     # --- the calls: descriptor arguments as (number, path), paths as str
 
     def _openat(self, given: list[object]) -> bool:
-        path = _at(given[0], given[1])
+        path = self._at(given[0], given[1])
+        self._open.pop((self._process, self._result), None)
         if not (path == self.root or path.startswith(f"{self.root}/")):
-            self._open.pop(self._result, None)
             return False
         flags, node = str(given[2]), self.find(path)
         changed = False
@@ -145,104 +169,141 @@ class Disk:
             changed = self._name(path, node)
         if "O_TRUNC" in flags:
             node.now, changed = bytearray(), True
-        self._open[self._result] = (node, 0, "O_APPEND" in flags)
+        self._open[self._process, self._result] = (node, 0, "O_APPEND" in flags)
         return changed
 
     def _close(self, given: list[object]) -> bool:
-        self._open.pop(_number(given[0]), None)
+        self._open.pop((self._process, _number(given[0])), None)
         return False
 
     def _read(self, given: list[object]) -> bool:
-        handle = _number(given[0])
-        if handle in self._open:
-            node, position, appends = self._open[handle]
-            self._open[handle] = (node, position + self._result, appends)
+        held = self._file(given[0])
+        if held is not None:
+            self._keep(given[0], held[1] + self._result)
         return False
 
     def _lseek(self, given: list[object]) -> bool:
-        handle = _number(given[0])
-        if handle in self._open:
-            node, _, appends = self._open[handle]
-            self._open[handle] = (node, self._result, appends)
+        self._keep(given[0], self._result)
         return False
 
     def _write(self, given: list[object]) -> bool:
-        handle = _number(given[0])
-        if handle not in self._open:
+        held = self._file(given[0])
+        if held is None:
             return False
-        node, position, appends = self._open[handle]
+        node, position, appends = held
         if appends:
             position = len(node.now)
-        self._open[handle] = (node, position + self._result, appends)
+        self._keep(given[0], position + self._result)
         return _put(node, position, given[1], self._result)
 
+    def _copy_file_range(self, given: list[object]) -> bool:
+        source, target = self._file(given[0]), self._file(given[2])
+        if source is None or target is None:
+            return False
+        start, end = source[1], len(target[0].now) if target[2] else target[1]
+        self._keep(given[0], start + self._result)
+        self._keep(given[2], end + self._result)
+        return _put(target[0], end, os.fsdecode(bytes(source[0].now[start : start + self._result])), self._result)
+
     def _pwrite64(self, given: list[object]) -> bool:
-        handle = _number(given[0])
-        return handle in self._open and _put(self._open[handle][0], int(str(given[3])), given[1], self._result)
+        held = self._file(given[0])
+        return held is not None and _put(held[0], int(str(given[3])), given[1], self._result)
 
     def _ftruncate(self, given: list[object]) -> bool:
-        node, size = self._open[_number(given[0])][0], int(str(given[1]))
+        held = self._file(given[0])
+        if held is None:
+            return False
+        node, size = held[0], int(str(given[1]))
         node.now = node.now[:size] + bytes(max(0, size - len(node.now)))
         return True
 
     def _fallocate(self, given: list[object]) -> bool:
-        node, size = self._open[_number(given[0])][0], int(str(given[2])) + int(str(given[3]))
+        held = self._file(given[0])
+        if held is None:
+            return False
+        node, size = held[0], int(str(given[2])) + int(str(given[3]))
         node.now += bytes(max(0, size - len(node.now)))
         return True
 
     def _fsync(self, given: list[object]) -> bool:
-        if _number(given[0]) not in self._open:
+        held = self._open.get((self._process, _number(given[0])))
+        if held is None:
             return False
-        self._open[_number(given[0])][0].sync()
+        held[0].sync()
         return True
 
     _fdatasync = _fsync
 
     def _fchmod(self, given: list[object]) -> bool:
-        if _number(given[0]) in self._open:
-            self._open[_number(given[0])][0].mode = int(str(given[1]), 8)
+        held = self._open.get((self._process, _number(given[0])))
+        if held is not None:
+            held[0].mode = int(str(given[1]), 8)
         return False
 
     def _chmod(self, given: list[object]) -> bool:
-        node = self.find(str(given[0]))
+        node = self.find(self._at(None, given[0]))
         if node is not None:
             node.mode = int(str(given[1]), 8)
         return False
 
+    def _fchmodat(self, given: list[object]) -> bool:
+        return self._chmod([self._at(given[0], given[1]), given[2]])
+
     def _mkdir(self, given: list[object]) -> bool:
-        return self._name(str(given[0]), Node(mode=int(str(given[1]), 8) & ~_UMASK, directory=True))
+        return self._name(self._at(None, given[0]), Node(mode=int(str(given[1]), 8) & ~_UMASK, directory=True))
 
     def _mkdirat(self, given: list[object]) -> bool:
-        return self._mkdir([_at(given[0], given[1]), given[2]])
+        return self._mkdir([self._at(given[0], given[1]), given[2]])
 
     def _symlink(self, given: list[object]) -> bool:
-        return self._name(str(given[1]), Node(mode=0o777, target=str(given[0])))
+        return self._name(self._at(None, given[1]), Node(mode=0o777, target=str(given[0])))
+
+    def _symlinkat(self, given: list[object]) -> bool:
+        return self._symlink([given[0], self._at(given[1], given[2])])
 
     def _unlink(self, given: list[object]) -> bool:
-        return self._name(str(given[0]), None)
+        return self._name(self._at(None, given[0]), None)
 
     _rmdir = _unlink
 
     def _unlinkat(self, given: list[object]) -> bool:
-        return self._name(_at(given[0], given[1]), None)
+        return self._name(self._at(given[0], given[1]), None)
 
     def _link(self, given: list[object]) -> bool:
-        return self._name(str(given[1]), self.find(str(given[0])))
+        return self._name(self._at(None, given[1]), self.find(self._at(None, given[0])))
 
     def _linkat(self, given: list[object]) -> bool:
-        return self._name(_at(given[2], given[3]), self.find(_at(given[0], given[1])))
+        return self._name(self._at(given[2], given[3]), self.find(self._at(given[0], given[1])))
 
     def _rename(self, given: list[object]) -> bool:
-        node = self.find(str(given[0]))
-        return self._name(str(given[1]), node) | self._name(str(given[0]), None)
+        old, new = self._at(None, given[0]), self._at(None, given[1])
+        return self._name(new, self.find(old)) | self._name(old, None)
 
     def _renameat(self, given: list[object]) -> bool:
-        return self._rename([_at(given[0], given[1]), _at(given[2], given[3])])
+        return self._rename([self._at(given[0], given[1]), self._at(given[2], given[3])])
 
     _renameat2 = _renameat
 
+    def _at(self, where: object, name: object) -> str:
+        """Return the absolute path that a call means; commands work in the project."""
+        base = str(where[1]) if isinstance(where, tuple) else f"{self.root}/project"
+        return os.path.normpath(os.path.join(base, str(name)))
+
 
 _HARMLESS: Final = frozenset((*READING, "utimensat"))
+
+
+def joined(log: Iterable[str]) -> Iterator[str]:
+    """Give the lines of a log with each call that another process's interrupted in one piece, where it ended."""
+    begun: dict[str, str] = {}
+    for line in log:
+        process, _, rest = line.partition(" ")
+        if line.endswith("<unfinished ...>"):
+            begun[process] = line.removesuffix("<unfinished ...>")
+        elif "resumed>" in line and process in begun:
+            yield begun.pop(process) + rest.partition("resumed>")[2]
+        else:
+            yield line
 
 
 def _split(text: str) -> list[str]:
@@ -253,7 +314,7 @@ def _split(text: str) -> list[str]:
 def _decoded(argument: str) -> object:
     if argument.startswith('"'):
         return os.fsdecode(_bytes(argument.strip('".')))
-    match = re.fullmatch(r"(-?\d+|AT_FDCWD)<(.*)>", argument)
+    match = re.fullmatch(r"(-?\d+|AT_FDCWD)<(.*)>(?:\(deleted\))?", argument)
     if match is not None:
         return -100 if match[1] == "AT_FDCWD" else int(match[1]), os.fsdecode(_bytes(match[2]))
     return argument
@@ -267,22 +328,18 @@ def _number(given: object) -> int:
     return int(given[0]) if isinstance(given, tuple) else int(str(given))
 
 
-def _at(where: object, name: object) -> str:
-    base = str(where[1]) if isinstance(where, tuple) else ""
-    return os.path.normpath(os.path.join(base, str(name)))
-
-
 def _put(node: Node, position: int, data: object, size: int) -> bool:
     written = os.fsencode(str(data))[:size]
     node.now += bytes(max(0, position - len(node.now)))
+    node.time = None
     node.now[position : position + len(written)] = written
     return True
 
 
 # --- the states -----------------------------------------------------------------------------
 
-State = tuple[tuple[str, int, bytes | str | None], ...]
-"""Path, mode, and bytes of a file, target of a link, None for a directory; parents before what is in them."""
+State = tuple[tuple[str, int, bytes | str | None, int | None], ...]
+"""Path, mode, bytes of a file (target of a link, None for a directory), time; parents before what is in them."""
 
 
 def states(tree: Node, *, limit: int, cuts: int, seed: int) -> Iterator[State]:
@@ -326,11 +383,11 @@ def _every(tree: Node) -> list[Node]:
 
 def _flat(
     node: Node, path: str, names: dict[int, Node | None], data: dict[int, bytes]
-) -> Iterator[tuple[str, int, bytes | str | None]]:
+) -> Iterator[tuple[str, int, bytes | str | None, int | None]]:
     if node.entries is None:
-        yield path, node.mode, node.target if node.target is not None else data.get(id(node), node.safe)
+        yield path, node.mode, node.target if node.target is not None else data.get(id(node), node.safe), node.time
         return
-    yield path, node.mode, None
+    yield path, node.mode, None, None
     for name, history in sorted(node.entries.items()):
         found = names[id(history)] if id(history) in names else history[-1]
         if found is not None:
@@ -340,7 +397,7 @@ def _flat(
 def materialise(state: State, root: str) -> None:
     """Make ``state`` at ``root``."""
     shutil.rmtree(root, ignore_errors=True)
-    for path, mode, what in state:
+    for path, mode, what, time in state:
         if what is None:
             os.mkdir(root + path)
             os.chmod(root + path, mode | 0o700)
@@ -351,21 +408,25 @@ def materialise(state: State, root: str) -> None:
             os.fchmod(handle, mode)
             os.write(handle, what)
             os.close(handle)
+            if time is not None:
+                os.utime(root + path, ns=(time, time))
 
 
 def _lost(operation: Operation, directory: str, scale: float) -> Count:
     stage, count = Stage(operation, directory), Count()
+    warm(stage)
     stage.reset()
-    ended = trial(lambda: operation.work(stage.root), directory, trace=True, whole=True, follow=operation.follow)
+    ended = trial(lambda: operation.work(stage.root), directory, trace=True, whole=True)
     assert ended.answer in operation.good, ended
     stage.reset()
     disk = Disk(stage.root, node_of(stage.root))
-    limit, cuts = max(_FEWEST, round(_AT_ONCE * scale)), max(2, round(_CUTS * scale))
+    most = _AT_ONCE // 50 if operation.long else _AT_ONCE
+    limit, cuts = max(_FEWEST, round(most * scale)), max(2, round(_CUTS * scale))
     seen: set[State] = set()
-    for moment, line in enumerate(ended.log):
-        if any(name in line for name in (END, _in_hexadecimal(END))):
-            break
-        if not disk.step(line):
+    log = list(itertools.takewhile(_is_before_the_end, joined(ended.log)))
+    chosen = set(_moments(stage, log, scale)) if operation.long else set(range(len(log)))
+    for moment, line in enumerate(log):
+        if not disk.step(line) or moment not in chosen:
             continue
         for state in states(disk.tree, limit=limit, cuts=cuts, seed=moment):
             if state not in seen:
@@ -375,6 +436,17 @@ def _lost(operation: Operation, directory: str, scale: float) -> Count:
     return count
 
 
+def _is_before_the_end(line: str) -> bool:
+    return END not in line and _in_hexadecimal(END) not in line
+
+
+def _moments(stage: Stage, log: list[str], scale: float) -> Iterator[int]:
+    """Give some of the moments after which the disk is another."""
+    disk = Disk(stage.root, node_of(stage.root))
+    return thinned([moment for moment, line in enumerate(log) if disk.step(line)], scale, least=_MOMENTS)
+
+
+@cache
 def _in_hexadecimal(text: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in text.encode())
 
