@@ -30,7 +30,7 @@ CLUSTER = """\
 CONTAINER = """\
 1529 1302 0:208 / / rw,relatime - overlay overlay rw,lowerdir=/l/A:/l/B,upperdir=/o/diff,workdir=/o/work
 1530 1529 0:211 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw
-1546 1529 0:97 /cache /root/.cache rw,relatime - virtiofs share rw
+1546 1529 0:97 /cache /home/ada/.cache rw,relatime - virtiofs share rw
 1547 1529 0:98 / /work rw,relatime - fuse.grpcfuse grpcfuse rw,user_id=0,group_id=0,allow_other
 1548 1529 0:99 / /data rw,relatime - 9p C:\\134 rw,dirsync,aname=drvfs;path=C:\\134,access=client,trans=fd
 1549 1529 8:1 / /disk rw,relatime master:1 propagate_from:2 unbindable - fuseblk /dev/sda1 rw
