@@ -27,7 +27,7 @@ from envid.manifest import Made, encode
 from envid.slot import narrow
 from envid.store import blobs, contents, entry, roots, ustar
 from envid.store.archive import Item
-from envid.store.cache import keep
+from envid.store.cache import get, keep
 from envid.store.place import Place, open_place
 from envid.values.artifact import Sha256
 from envid.values.contents import WheelContents
@@ -326,9 +326,10 @@ def lying(found: WheelContents) -> WheelContents:
     return replace(found, entries=(first, *found.entries[1:]))
 
 
+@pytest.mark.parametrize("trust", [False, True])
 @pytest.mark.parametrize("wheel", ["in the archive", "in the store", "behind it", "nowhere"])
-def test_poisoned_contents_are_refused(filled: Filled, wheel: str) -> None:
-    """Contents under a wheel's key that are not the wheel's are never taken unasked, wherever the wheel is."""
+def test_poisoned_contents_are_refused(filled: Filled, wheel: str, trust: bool) -> None:
+    """Contents under a wheel's key that are not the wheel's are never taken, wherever the wheel is, nor on trust."""
     name, data = poisoned(filled, lying)
     wheels = {n: d for n, d in members(filled.file).items() if n.startswith("wheels-v1")}
     if wheel == "in the store":
@@ -336,7 +337,7 @@ def test_poisoned_contents_are_refused(filled: Filled, wheel: str) -> None:
         filled.take()
     files = {"in the archive": {**wheels, name: data}, "behind it": {name: data, **wheels}}.get(wheel, {name: data})
     filled.file.write_bytes(archive_of(files))
-    outcome = filled.take()
+    outcome = filled.take(trust=trust)
     refuted = wheel in ("in the archive", "in the store")
     assert outcome.data["skipped"] == {"refuted" if refuted else "unproven": 1}
     assert {finding.code for finding in outcome.findings} == ({"cache.archive"} if refuted else set())
@@ -346,12 +347,17 @@ def test_poisoned_contents_are_refused(filled: Filled, wheel: str) -> None:
 
 
 def test_what_trust_gives_away(filled: Filled) -> None:
-    """With trust, whoever wrote the archive says what verify takes for a wheel's files: that is what it means."""
-    name, data = poisoned(filled, lying)
-    filled.file.write_bytes(archive_of({name: data}))
-    assert filled.take(trust=True).data["new"] == {"contents": 1}
-    found = verify(filled.there.workspace(offline=True), venv=str(filled.here.root / ".venv"), depth="full").findings
-    assert [f.subject for f in found if f.code == "env.tampered"] == ["alpha"]
+    """With trust, whoever wrote the archive says what a result is; verify still finds what they did to a file."""
+    store, slot = filled.store, narrow("run", {"x": 1})
+    item = Item(layer="run", digest=slot.digest)
+    name, lie = poisoned(filled, lying)
+    files = {item.name: entry.encode(slot.key, slot.document, b"theirs"), name: lie}
+    filled.file.write_bytes(archive_of({**members(filled.file), **files}))
+    outcome = filled.take(trust=True)
+    assert (outcome.data["new"], outcome.data["skipped"]) == ({"wheels": 2, "contents": 1, "run": 1}, {"refuted": 1})
+    assert get(store, slot) == b"theirs"
+    found = verify(filled.there.workspace(offline=True), venv=str(filled.here.root / ".venv"), depth="full")
+    assert errors(found) == set()
 
 
 def test_honest_contents_come_with_their_wheel_only(filled: Filled) -> None:

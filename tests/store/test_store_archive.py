@@ -524,7 +524,7 @@ def test_what_nobody_can_check_is_taken_on_trust_only(empty: Place) -> None:
 
 
 def test_a_prover_decides_what_is_taken(empty: Place) -> None:
-    """An entry is taken when its prover computes the same content, refuted for other, unproven when it cannot."""
+    """An entry is taken when its prover computes the same content, refuted or unproven otherwise, on trust, too."""
     good, other = blake3(b"payload").hexdigest(), blake3(b"other").hexdigest()
     asked: list[tuple[str, bytes]] = []
 
@@ -536,10 +536,11 @@ def test_a_prover_decides_what_is_taken(empty: Place) -> None:
         return {"run": prove}
 
     data = members({ENTRY[0]: ENTRY[1]})
-    assert dict(imported(empty, data, trust=False, provers=said(None)).skipped) == {"unproven": 1}
-    assert dict(imported(empty, data, trust=False, provers=said(other)).skipped) == {"refuted": 1}
+    for trust in (True, False):
+        assert dict(imported(empty, data, trust=trust, provers=said(None)).skipped) == {"unproven": 1}
+        assert dict(imported(empty, data, trust=trust, provers=said(other)).skipped) == {"refuted": 1}
     assert dict(imported(empty, data, trust=False, provers=said(good)).new) == {"run": 1}
-    assert asked == [(slot(1).key, slot(1).document)] * 3
+    assert asked == [(slot(1).key, slot(1).document)] * 5
 
 
 def test_the_first_content_stays(empty: Place) -> None:

@@ -156,7 +156,8 @@ def cache_import(
 ) -> Outcome:
     """Take what proves itself of the archive ``file`` (``-``: standard input); what the store has stays.
 
-    ``trust``: whoever wrote the archive may say what belongs under a key. An archive that is damaged, cut short or
+    ``trust``: whoever wrote the archive may say what belongs under a key, but for the contents of wheels, which are
+    compared with the wheels in any case. An archive that is damaged, cut short or
     none is a warning, and so is a store that cannot be written; with ``strict`` an error. ``data``: ``{"file", "size",
     "trusted", "whole", "new": {layer: number}, "kept": {layer: number}, "skipped": {reason: number}}``, the size of
     what is new in bytes. Raises ArchiveUnreadable for a file that is not there.

@@ -231,7 +231,8 @@ def read(
     """Take what proves itself of the archive ``stream``; what the store has stays as it is. Never raises.
 
     A blob and a wheel are the bytes that their names say. What belongs under the key of an entry cannot be told from
-    the entry: it is taken when the prover of its layer says the same, or on ``trust`` in whoever wrote the archive.
+    the entry: it is taken when the prover of its layer says the same. A layer without one is taken on ``trust`` in
+    whoever wrote the archive, or not at all.
     """
     reading = _Reading(place, ustar.Reader(stream), provers, trust)
     trouble = prepare(place)
@@ -307,7 +308,8 @@ class _Reading:
         if prover is None and not self.trust:
             raise _Passed("unproven")
         proof = EntryProof(self.reader.chunks(), size, item.key)
-        if prover is not None and not self.trust:
+        if prover is not None:
+            # On trust, too: what `verify` believes is never taken on anybody's word.
             promised = prover(item.key, proof.document)
             if promised != proof.header.digest:
                 raise _Passed("unproven" if promised is None else "refuted")

@@ -53,7 +53,7 @@ PASSED: Final[dict[str, str]] = {
     "kind": "a directory, a link, a device or a pipe",
     "extension": "a pax or GNU extension, or the file that one is about",
     "no-header": "bytes that are no header stand where one belongs",
-    "unproven": "nobody can tell whether the content belongs to the key; `--trust` takes it on the archive's word",
+    "unproven": "nothing here tells whether the content belongs to the key",
     "refuted": "the wheel itself says otherwise",
 }
 """Reasons, beside those of misses and bypasses, why a member of an archive is passed over."""

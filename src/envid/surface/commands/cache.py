@@ -53,7 +53,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     made["import"].add_argument("file", metavar="FILE", help="the archive; `-` for standard input")
     made["import"].add_argument(
-        "--trust", action="store_true", help="take what cannot be checked, too: whoever wrote FILE may write the cache"
+        "--trust", action="store_true", help="take results of `run`, too: whoever wrote FILE may make them"
     )
     made["import"].add_argument(
         "--strict", action="store_true", help="exit 1 when the archive is not whole, or the cache cannot be written"
