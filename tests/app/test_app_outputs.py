@@ -96,6 +96,25 @@ def test_an_output_that_is_a_link_is_replaced_not_followed(project: Commands) ->
     assert outside.read_text() == "not ours"
 
 
+def test_a_link_in_the_place_of_a_directory_is_not_followed(project: Commands) -> None:
+    """Where a directory of an output became a link, what it leads to keeps its files and modes."""
+    script = "mkdir out/deep; echo made > out/deep/x; mkdir out/deep/inner"
+    assert project.outcome(script, outputs=("out/",)) == ("ran", "absent")
+    made = project.tree("out")
+    outside = project.root.parent / "outside"
+    (outside / "inner").mkdir(parents=True)
+    (outside / "x").write_text("not ours")
+    (outside / "inner").chmod(0o500)
+    (project.root / "out/deep/inner").rmdir()
+    (project.root / "out/deep/x").unlink()
+    (project.root / "out/deep").rmdir()
+    (project.root / "out/deep").symlink_to(outside)
+    assert project.outcome(script, outputs=("out/",)) == ("hit", "hit")
+    assert project.tree("out") == made
+    assert (outside / "x").read_text() == "not ours"
+    assert (outside / "inner").stat().st_mode & 0o777 == 0o500
+
+
 def planted(project: Commands, payload: bytes, order: Order) -> str:
     """Put ``payload`` under the key of ``order`` by way of the gate, as a poisoned cache would; return the key."""
     slot = measure(task_of(project.workspace, order)).slot

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from envid.app import aside, products, surroundings
-from envid.app.inputs import OWN, escaped
+from envid.app.inputs import OWN, escaped, is_below
 from envid.app.outcome import Outcome
 from envid.app.outputs import OddOutput, beside
 from envid.app.task import Measured, Task, again
@@ -130,6 +130,9 @@ def _kept(
     read = [path for path in outside if escaped(path) in measured.inputs]
     if read:
         return Refused(reason="inputs-changed", message=f"while the command ran, {_some(read)} changed")
+    decisive = [path for path in outside if is_below(path, ["pyproject.toml", "lockfiles"])]
+    if decisive:
+        return Refused(reason="moved", message=f"while the command ran, {_some(decisive)} changed")
     if outside:
         return Refused(reason="wrote-outside", message=f"the command changed {_some(outside)}, which is no output")
     try:
@@ -180,10 +183,17 @@ def _moved(changes: tuple[Change, ...]) -> Refused:
     return Refused(reason="inputs-changed" if only else "moved", message=f"while the command ran, {what}")
 
 
-def drifted(task: Task, verify: Verify, progress: Progress) -> Refused | None:
-    """Return how the environment of ``task`` differs from its lock, when what the command makes depends on that."""
+def drifted(task: Task, turn: Turn, verify: Verify, progress: Progress) -> Refused | None:
+    """Return how the environment of ``task`` is not, or was not in this turn, what its lock says.
+
+    None as well when what the command makes does not depend on that.
+    """
     if not task.checks_environment or task.environment is None:
         return None
+    # A verdict says how it is now; the command ran a while ago, and an installation may have mended it since.
+    path = None if turn.since_ns is None else surroundings.touched(task.environment, turn.since_ns)
+    if path is not None:
+        return Refused(reason="moved", message=f"while the command ran, {escaped(path)} changed")
     try:
         outcome = verify(task.ws, venv=task.environment, name=task.order.name, progress=progress)
     except EnvidError as error:

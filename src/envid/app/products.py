@@ -143,17 +143,24 @@ def _put(root: str, rows: dict[str, Row], wrong: list[str], extra: list[str], st
 
 
 def _open(root: str, rows: dict[str, Row]) -> None:
-    """Let the owner write into every directory below the outputs; each gets its own mode again afterwards."""
+    """Let the owner write into every directory that is there; each gets its own mode again afterwards."""
+    real: set[str] = set()
     for path in sorted(rows):
+        above = path.rpartition("/")[0]
+        # Not through a link that somebody put in the place of a directory: what it leads to is not ours.
+        if above in rows and above not in real:
+            continue
         mode = _mode(f"{root}/{path}")
-        if mode is not None and stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
-            set_mode(f"{root}/{path}", stat.S_IMODE(mode) | 0o700)
+        if mode is not None and stat.S_ISDIR(mode):
+            real.add(path)
+            if mode & 0o700 != 0o700:
+                set_mode(f"{root}/{path}", stat.S_IMODE(mode) | 0o700)
 
 
 def _mode(path: str) -> int | None:
     try:
         return os.lstat(path).st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -98,7 +98,7 @@ def run(
                 if isinstance(state, Due):
                     performed = perform(
                         task, measured, state.decision, place, mine, stdout=stdout,
-                        drift=lambda: drifted(task, verify, progress),
+                        drift=lambda: drifted(task, mine, verify, progress),
                     )  # fmt: skip
         elif explain:
             lines = _explained(task, place, measured, state)

@@ -70,3 +70,27 @@ def output_at(path: str) -> str:
                 name = name.removesuffix(f".{ending}")
             return "/".join((*parts[:at], name[1:]))
     return path
+
+
+def touched(folder: str, since_ns: int) -> str | None:
+    """Return a path below ``folder`` whose status changed at ``since_ns`` or later, ``__pycache__`` aside; else None.
+
+    The time of a status, unlike that of bytes, cannot be set back.
+    """
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        try:
+            if os.lstat(place).st_ctime_ns >= since_ns:
+                return place
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.name == "__pycache__":
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.stat(follow_symlinks=False).st_ctime_ns >= since_ns:
+                        return entry.path
+        except OSError:
+            return place
+    return None

@@ -1,0 +1,102 @@
+"""A command in an environment: whose programs it finds, and what is made of an environment that is not as locked."""
+
+from __future__ import annotations
+
+import os
+import venv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from commands import Commands
+from envid.app.outcome import Outcome
+from envid.app.run import run
+from envid.app.task import Order
+from envid.app.workspace import Workspace
+from envid.values.finding import Finding
+from envid.values.progress import Progress
+
+LOG = Finding(code="lock.stale", severity="error", subject="lock", message="stale")
+DRIFT = Finding(code="env.tampered", severity="error", subject="idna", message="tampered")
+
+
+class Verdict:
+    """Stands for ``app.verify.verify``: says what it is told, and remembers what it was asked."""
+
+    def __init__(self, *findings: Finding) -> None:
+        self.findings = findings
+        self.asked: list[str | None] = []
+
+    def __call__(self, ws: Workspace, *, venv: str | None, name: str, progress: Progress) -> Outcome:  # noqa: ARG002
+        """Return the verdict."""
+        self.asked.append(venv)
+        return Outcome(command="verify", findings=self.findings)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    """A project with an environment that has a program of its own."""
+    monkeypatch.setenv("ENVID_CACHE_DIR", str(tmp_path / "cache"))
+    made = Commands(root=tmp_path / "project", cache=tmp_path / "cache").given()
+    venv.create(made.root / ".venv", symlinks=True, with_pip=False)
+    tool = made.write(".venv/bin/tool", "#!/bin/sh\necho $VIRTUAL_ENV > out.txt\n")
+    tool.chmod(0o755)
+    return made
+
+
+def outcome(project: Commands, verdict: Verdict, *argv: str, **more: str) -> tuple[str, str]:
+    """Run and return outcome and reason."""
+    order = Order(argv=argv, inputs=("src",), outputs=("out.txt",), **more)  # type: ignore[arg-type]
+    data = run(project.workspace, order, verify=verdict).data
+    return str(data["outcome"]), str(data["reason"])
+
+
+def test_the_environments_programs_come_first(project: Commands) -> None:
+    """A command is found in the environment, which is verified after it ran and before anything is kept."""
+    verdict = Verdict()
+    assert outcome(project, verdict, "tool") == ("ran", "absent")
+    assert verdict.asked == [str(project.root / ".venv")]
+    assert (project.root / "out.txt").read_text() == f"{project.root}/.venv\n"
+    assert outcome(project, verdict, "tool") == ("hit", "hit")
+    assert len(verdict.asked) == 1
+
+
+def test_what_a_drifted_environment_made_is_not_kept(project: Commands) -> None:
+    """Where the environment is not what the lock says nothing is kept; whether the lock is current has no say."""
+    assert outcome(project, Verdict(LOG, DRIFT), "tool") == ("unkept", "drifted")
+    assert outcome(project, Verdict(LOG), "tool") == ("ran", "absent")
+
+
+def test_an_environment_that_changed_meanwhile_is_not_believed(project: Commands) -> None:
+    """A file of the environment that was altered and put back while the command ran: what it made is not kept."""
+    script = 'f=.venv/bin/tool; cp -p $f "$TMPDIR/t"; echo altered > $f; cp -p "$TMPDIR/t" $f; echo x > out.txt'
+    before = (project.root / ".venv/bin/tool").stat()
+    verdict = Verdict()
+    assert outcome(project, verdict, "sh", "-c", script) == ("unkept", "moved")
+    after = (project.root / ".venv/bin/tool").stat()
+    assert (before.st_size, before.st_mtime_ns, before.st_mode) == (after.st_size, after.st_mtime_ns, after.st_mode)
+    assert verdict.asked == []
+
+
+def test_with_and_without_an_environment_are_two_keys(project: Commands) -> None:
+    """What was made without an environment is not what is made with one, even by the same program."""
+    verdict = Verdict()
+    argv = ("sh", "-c", "echo x > out.txt")
+    assert outcome(project, verdict, *argv) == ("ran", "absent")
+    (project.root / ".venv").rename(project.root.parent / "env")
+    assert outcome(project, verdict, *argv) == ("ran", "absent")
+    assert outcome(project, verdict, *argv, venv=str(project.root.parent / "env")) == ("hit", "hit")
+
+
+def test_a_layer_that_does_not_depend_on_distributions_asks_no_verdict(project: Commands) -> None:
+    """A layer of the project's own without distributions: another lock is a hit, and nothing is verified."""
+    table = '[tool.envid.layers.plain]\ncomponents = ["salt"]\n'
+    project.write("pyproject.toml", (project.root / "pyproject.toml").read_text() + table)
+    verdict = Verdict(DRIFT)
+    argv = ("sh", "-c", "echo x > out.txt")
+    assert outcome(project, verdict, *argv, layer="plain") == ("ran", "absent")
+    project.lock("3.11")
+    assert outcome(project, verdict, *argv, layer="plain") == ("hit", "hit")
+    assert outcome(replace(project), verdict, *argv) == ("unkept", "drifted")
+    assert verdict.asked == [os.path.join(project.root, ".venv")]
