@@ -54,7 +54,7 @@ def cache_export(
     roots_only: bool = True,
     progress: Progress = SILENT,
 ) -> Outcome:
-    """Write an archive of the store at ``file``, whole or not at all; equal content gives equal bytes.
+    """Write an archive of the store at ``file``, whole or not at all; equal files give equal bytes.
 
     ``layers``: entries of these layers, ``wheels``, and the blobs that the entries name; all if none is given.
     ``roots_only``: what this project uses, else everything. ``data``: ``{"file", "size", "files": {layer: number},
