@@ -106,15 +106,19 @@ def dispose(path: str) -> None:
     if not stat.S_ISDIR(found.st_mode):
         remove_file(Path(path))
         return
-    _open_up(path, found)
-    for folder, names, _ in os.walk(path):
-        for name in names:
-            inner = f"{folder}/{name}"
-            if not os.path.islink(inner):
-                _open_up(inner, os.lstat(inner))
+    open_up(path)
     remove_tree(Path(path))
 
 
-def _open_up(path: str, found: os.stat_result) -> None:
-    if found.st_mode & 0o700 != 0o700:
-        set_mode(path, stat.S_IMODE(found.st_mode) | 0o700)
+def open_up(path: str) -> None:
+    """Let the owner list and change every directory at and below ``path``, following no link. Raises WriteFailed."""
+    _open_up(path)
+    for folder, names, _ in os.walk(path):
+        for name in names:
+            _open_up(f"{folder}/{name}")
+
+
+def _open_up(path: str) -> None:
+    mode = os.lstat(path).st_mode
+    if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
+        set_mode(path, stat.S_IMODE(mode) | 0o700)

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Sequence
 from typing import cast
 
-from envid.app.aside import dispose
+from envid.app.aside import dispose, open_up
 from envid.app.inputs import escaped, is_below
 from envid.app.outputs import KEPT_MODE, Row, beside, differing, kind_of, listed
 from envid.atomic import lead, rename
@@ -81,6 +81,14 @@ def restore(place: Place, root: str, outputs: Sequence[str], rows: dict[str, Row
 
     Until every byte that is needed has come out of the store, nothing changes. Raises WriteFailed.
     """
+    try:
+        for output in outputs:
+            listed(root, output)
+    except PermissionError:
+        # What cannot be listed is not what was made, for that could be; and may hide what does not belong there.
+        for output in outputs:
+            if os.path.lexists(f"{root}/{output}"):
+                open_up(f"{root}/{output}")
     wrong, extra = differing(root, list(outputs), rows)
     staged: dict[str, str] = {}
     try:
