@@ -265,7 +265,7 @@ def test_whoever_uses_the_store_keeps_the_collection_away_and_is_named(place: Pl
     path = entry(place, 1, age=40 * DAY)
     with using(place, purpose="test") as away:
         assert away
-        with pytest.raises(GuardTimeout, match=f"is used by process {os.getpid()}"):
+        with pytest.raises(GuardTimeout, match=f"is held by process {os.getpid()}"):
             gc(place)
         assert path.exists()
         assert removed(gc(place, dry=True)) == {"entries-v1": 1}, "a look needs nobody's leave"

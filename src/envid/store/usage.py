@@ -48,7 +48,7 @@ def alone(place: Place, *, purpose: str, wait: float = WAIT) -> Iterator[None]:
             users = ", ".join(f"process {pid}{_state(pid)}" for pid in sharers(f"{place.area(GUARDS)}/{GUARD}"))
             if not users:
                 raise
-            raise GuardTimeout(f"{place.root} is used by {users}", hint=error.hint, path=place.root) from None
+            raise GuardTimeout(f"{place.root} is held by {users}", hint=error.hint, path=place.root) from None
         yield
 
 
