@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from envid.app.explain import explain
-from envid.app.keys import ci_outputs, identity, key
+from envid.app.ci import export
+from envid.app.keys import identity, key
 from envid.errors import IdentityUnknown, InvalidLock, LockNotFound, UnsupportedSchema
 from envid.values.digest import NotCanonical
 from keyed import ORDINARY, TARGET, Keyed, keyed
@@ -132,10 +133,10 @@ def test_a_file_that_is_not_there(project: Keyed) -> None:
 
 def test_what_ci_needs(project: Keyed) -> None:
     """The CI key has no prefix rung but for wheels, and names the path that is cached."""
-    venv = ci_outputs(project.workspace)
+    _, venv = export(project.workspace)
     assert venv["key"].startswith("envid1-venv-linux-") or "-macos-" in venv["key"]
     assert (venv["restore-keys"], venv["path"]) == ("", ".venv")
-    wheels = ci_outputs(project.workspace, layer="wheels", target=TARGET)
+    _, wheels = export(project.workspace, layer="wheels", target=TARGET)
     assert wheels["key"].startswith("envid1-wheels-linux-x86_64-cp312-")
     assert wheels["restore-keys"] == "envid1-wheels-linux-x86_64-cp312-"
     assert wheels["path"] == str(project.cache / "wheels-v1")

@@ -22,7 +22,8 @@ from envid.installed import statindex, witness
 from envid.installed.check import Depth, layout_of, sites
 from envid.installed.interpreter import environment_of
 from envid.installed.walk import walk
-from envid.store.contents import load
+from envid.store.contents import load, slot_of
+from envid.store.place import open_place
 from envid.values.artifact import Sha256
 from locked import LockedProject
 from wheels import make_wheel, sha256_of, urlsafe, wheel_files
@@ -127,7 +128,7 @@ def test_an_unproven_record_vouches_for_nothing_of_others(project: LockedProject
     wheel = project.served / "beta-1.0-py3-none-any.whl"
     digest = sha256_of(wheel)
     shutil.rmtree(project.cache / "wheels-v1" / digest[:2])
-    (project.cache / "contents-v1" / digest[:2] / digest).unlink()
+    Path(open_place(project.cache).entry_path(slot_of(Sha256(digest)))).unlink()
     (site(project) / path).write_text("evil = 1\n")
     record = next(site(project).glob("beta-*.dist-info")) / "RECORD"
     record.write_text(f"{record.read_text()}{path},,\n")

@@ -23,7 +23,7 @@ class System:
     """How one CI system is told values."""
 
     render: Callable[[Mapping[str, str]], str]
-    """Names as ``app.keys.ci_outputs`` has them to text that ends with a line feed; raises NotExportable."""
+    """Names as ``app.ci.export`` has them to text that ends with a line feed; raises NotExportable."""
     file: str | None = None
     """The variable that names the file to append to; None: the system reads standard output, or what it is told to."""
     base: str | None = None
