@@ -302,7 +302,8 @@ class _Run:
         known = self.lock.contents or {}
         wheels = [item.artifact for item in self.resolution.selected if item.artifact is not None]
         some = wheels[:: max(len(wheels) // 4, 1)]
-        without = [wheel for wheel in some if wheel.sha256 in known and load_rows(self.ws.cache, wheel.sha256) is None]
+        place = place_of(self.ws)
+        without = [wheel for wheel in some if wheel.sha256 in known and load_rows(place, wheel.sha256) is None]
         return 2 * len(without) > len(some)
 
     def _proven(
