@@ -607,9 +607,46 @@ def test_an_import_mends_what_is_damaged(full: Place, empty: Place) -> None:
     for name in kept(Path(empty.root)):
         path = Path(empty.root, name)
         path.chmod(0o600)
-        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+        data_there = path.read_bytes()
+        path.write_bytes(data_there[:-1] + bytes([data_there[-1] ^ 1]))
     assert sum(imported(empty, data).new.values()) == 6
     assert kept(Path(empty.root)) == kept(Path(full.root))
+
+
+@pytest.mark.parametrize("seekable", [True, False])
+def test_a_file_of_another_length_is_mended_where_the_archive_is_a_file(
+    full: Place, empty: Place, seekable: bool
+) -> None:
+    """A file that was cut short is put out of the way, and imported anew when the archive can be read once more."""
+    data = exported(full)
+    imported(empty, data)
+    for name in kept(Path(empty.root)):
+        os.truncate(Path(empty.root, name), 1)
+    stream: io.BytesIO = io.BytesIO(data)
+    if not seekable:
+        stream.seekable = lambda: False  # type: ignore[method-assign]
+    taken = archive.read(empty, stream, provers={}, trust=True)
+    assert dict(taken.skipped) == ({} if seekable else {"unwritable": 6})
+    if not seekable:
+        taken = imported(empty, data)
+    assert sum(taken.new.values()) == 6
+    assert kept(Path(empty.root)) == kept(Path(full.root))
+
+
+def test_a_small_lie_does_not_have_a_large_file_read(empty: Place) -> None:
+    """Members that are not what they say cost their own bytes: what the store has in their place is not looked at."""
+    wheel = Item(layer="wheels", digest="ab" * 32, file="a-1-py3-none-any.whl")
+    there = [Path(empty.root, name) for name in (wheel.name, BLOB[0], ENTRY[0])]
+    imported(empty, bytes(ustar.RECORD))
+    for path in there:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+        os.truncate(path, 2**40)
+    lies = {wheel.name: b"x", BLOB[0]: BLOB[1][:-1] + bytes([BLOB[1][-1] ^ 1]), ENTRY[0]: LIES["bit in the trailer"][0]}
+    for _ in range(10):
+        assert dict(imported(empty, members(lies)).skipped) == {"damaged": 3}
+    # Whoever had looked at them would have put them out of the way, an hour later.
+    assert all(path.exists() for path in there)
 
 
 def test_what_is_planted_in_the_store_is_not_followed(empty: Place, tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ from envid.values.reason import BYPASSES, MISSES, PASSED
 _MEANINGS: Final = {**BYPASSES, **MISSES, **PASSED}
 _FAILURES: Final = frozenset({"space", "unwritable", "read-only", "no-directory", "untrusted", "refuted"})
 """Reasons that are a finding of their own: the store is at fault, or somebody lies."""
+_MAX_WHEELS: Final = 10_000
+"""Wheels whose contents one import computes; those of the others are unproven."""
 _MAX_DOCUMENT: Final = 4096
 """Bytes of the document of a slot of contents; it has one digest and one number."""
 
@@ -224,22 +226,33 @@ def _stream(path: str) -> Iterator[BinaryIO]:
 
 
 class _Contents:
-    """What the wheels in the store put on disk, computed from their bytes."""
+    """What the wheels in the store put on disk, computed from their bytes: once each, however often it is asked."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self._found: dict[str, str | None] = {}
 
     def digest(self, key: str, document: bytes) -> str | None:
         """Return the BLAKE3 of the only payload that belongs under ``key``; None where its wheel is not to be had."""
+        if key in self._found:
+            return self._found[key]
         sha256 = _wheel_of(document)
         if sha256 is None or contents.slot_of(sha256).key != key:
             return None
-        directory = Path(self._place.root, WHEELS, sha256[:2], sha256)
-        for name in _names(directory):
-            # Broken, or not a wheel: what it would install nobody can say.
-            with contextlib.suppress(EnvidError, OSError):
-                return blake3_hex(contents.encode(read_contents(directory / name, filename=name, sha256=sha256)))
-        return None
+        wheels = _wheels_in(Path(self._place.root, WHEELS, sha256[:2], sha256))
+        # A wheel that comes later in the archive may still be looked at.
+        if not wheels or len(self._found) >= _MAX_WHEELS:
+            return None
+        self._found[key] = _digest(wheels, sha256)
+        return self._found[key]
+
+
+def _digest(wheels: Sequence[Path], sha256: Sha256) -> str | None:
+    for path in wheels:
+        # Broken, or not a wheel: what it would install nobody can say.
+        with contextlib.suppress(EnvidError, OSError):
+            return blake3_hex(contents.encode(read_contents(path, filename=path.name, sha256=sha256)))
+    return None
 
 
 def _wheel_of(document: bytes) -> Sha256 | None:
@@ -256,9 +269,9 @@ def _wheel_of(document: bytes) -> Sha256 | None:
     return Sha256(str(wheel)) if is_digest else None
 
 
-def _names(directory: Path) -> list[str]:
+def _wheels_in(directory: Path) -> list[Path]:
     try:
-        return sorted(name for name in os.listdir(directory) if name.endswith(".whl"))
+        return sorted(directory / name for name in os.listdir(directory) if name.endswith(".whl"))
     except OSError:
         return []
 

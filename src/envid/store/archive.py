@@ -300,12 +300,35 @@ class _Reading:
     def take(self, item: Item, size: int) -> bool:
         """Return whether the member is new in the store; raise _Passed, Damage, CutShort."""
         path = item.path(self.place)
-        if item.layer in (WHEEL, BLOB):
+        parts, digest = self.open(item, size)
+        there = _size(path)
+        if there is None:
+            return self.publish(item, path, parts, size)
+        if there == size and item.layer in (WHEEL, BLOB):
+            # What its name says, it holds: then the member does, too, or is a lie.
             if _there(self.place, item, path) is not None:
                 return False
-            return self.publish(item, path, _proven(item, self.reader.chunks(), size), size)
+            return self.publish(item, path, parts, size)
+        # The member first, so that a small lie does not have a large file read, again and again.
+        for _ in parts:
+            continue
+        kept = _there(self.place, item, path)
+        if kept is None:
+            if not self.reader.again():
+                raise _Passed("unwritable")
+            return self.publish(item, path, self.open(item, size)[0], size)
+        if kept == digest:
+            return False
+        if len(self.diverged) < MAX_TOLD:
+            self.diverged.append(item.key)
+        raise _Passed("diverged")
+
+    def open(self, item: Item, size: int) -> tuple[Iterator[bytes], str]:
+        """Return the bytes of a member that may be taken, and the digest of what it says to hold; raise as ``take``."""
+        if item.layer == WHEEL:
+            return wheel_parts(self.reader.chunks(), item.digest), item.digest
         prover = self.provers.get(item.layer)
-        if prover is None and not self.trust:
+        if prover is None and not self.trust and item.layer != BLOB:
             raise _Passed("unproven")
         proof = EntryProof(self.reader.chunks(), size, item.key)
         if prover is not None:
@@ -313,16 +336,7 @@ class _Reading:
             promised = prover(item.key, proof.document)
             if promised != proof.header.digest:
                 raise _Passed("unproven" if promised is None else "refuted")
-        there = _there(self.place, item, path)
-        if there is None:
-            return self.publish(item, path, proof.parts(), size)
-        for _ in proof.parts():
-            continue
-        if there == proof.header.digest:
-            return False
-        if len(self.diverged) < MAX_TOLD:
-            self.diverged.append(item.key)
-        raise _Passed("diverged")
+        return proof.parts(), proof.header.digest
 
     def publish(self, item: Item, path: str, parts: Iterator[bytes], size: int) -> bool:
         """Write ``parts`` at ``path``; a file that another process put there meanwhile stays."""
@@ -332,6 +346,14 @@ class _Reading:
         if not written and _there(self.place, item, path) is None:
             raise _Passed("unwritable")
         return written
+
+
+def _size(path: str) -> int | None:
+    """Return the size of whatever is at ``path``; None where nothing is."""
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return None
 
 
 def _there(place: Place, item: Item, path: str) -> str | None:

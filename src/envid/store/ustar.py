@@ -94,6 +94,7 @@ class Reader:
         self._stream = stream
         self._left = 0
         self._pad = 0
+        self._size = 0
         self._described = False
         self._begun = False
         self._end = _length(stream)
@@ -115,6 +116,7 @@ class Reader:
         # Nothing follows the header of a link, a directory or a device, whatever size it says.
         self._left = 0 if member.kind == "other" else member.size
         self._pad = -self._left % BLOCK
+        self._size = self._left
         return member
 
     def _find(self) -> tuple[Member, bool] | None:
@@ -140,6 +142,14 @@ class Reader:
                 raise CutShort("the archive ends within a member")
             self._left -= len(part)
             yield part
+
+    def again(self) -> bool:
+        """Go back to the beginning of the member; return whether that can be done."""
+        if self._end is None:
+            return False
+        self._stream.seek(self._left - self._size, 1)
+        self._left = self._size
+        return True
 
     @property
     def whole(self) -> bool:
