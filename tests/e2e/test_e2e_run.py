@@ -107,6 +107,22 @@ def test_two_commands_of_one_project_do_not_disturb_each_other(runs: Runs) -> No
         assert json.loads(out)["data"]["outcome"] == "ran", (out, err)
 
 
+def test_an_input_that_another_run_makes_anew_is_not_believed(runs: Runs) -> None:
+    """A command whose input another run made again meanwhile, with the same bytes in the end: nothing is kept of it."""
+    maker = ("--env", "SALT", "--in", "src/*.txt", "--out", "gen/", "--", "sh", "-c", "cat src/*.txt > gen/all")
+    assert runs.run(*maker, SALT="1")[0] == 0
+    line = ("--json", "--env-pass", "LOG", "--in", "gen", "--out", "read.txt", "--", "sh", "-c")
+    child = runs.start(*line, 'touch "$LOG.begun"; until test -e "$LOG.go"; do :; done; cat gen/all > read.txt')
+    while not Path(f"{runs.log}.begun").exists():
+        assert child.poll() is None
+        time.sleep(0.01)
+    assert runs.run(*maker, SALT="2")[0] == 0
+    Path(f"{runs.log}.go").touch()
+    out, err = child.communicate(timeout=60)
+    data = json.loads(out)["data"]
+    assert (data["outcome"], data["reason"]) == ("unkept", "inputs-changed"), (data, err)
+
+
 def test_a_directory_and_a_file_in_it_are_not_made_at_a_time(runs: Runs) -> None:
     """A run that makes a directory and one that makes a file in it wait for each other; who waits names the holder."""
     child = runs.start(*words('touch "$LOG.begun"; until test -e "$LOG.go"; do :; done; touch gen/x'))

@@ -90,8 +90,9 @@ def perform(
         refused = Refused(reason="no-output", message=f"the command did not make {_some(gone)}")
         return _refused(place, measured, refused, 0)
     after = surroundings.look(task.root, without=without)
-    outside = surroundings.changed(before, after, turn.is_others)
-    kept = _kept(task, measured, decision.work, place, outside, drift)
+    paths = surroundings.differing(before, after)
+    disturbed = _disturbed(measured, paths, surroundings.own(paths, before, turn.is_others))
+    kept = disturbed or _kept(task, measured, decision.work, place, drift)
     if isinstance(kept, Refused):
         return _refused(place, measured, kept, 0)
     return Performed(status=0, refused=None, made=kept)
@@ -118,16 +119,13 @@ def _attended(task: Task, turn: Turn, stdout: int | None) -> int:
                 aside.dispose(str(private))
 
 
-def _kept(
-    task: Task,
-    measured: Measured,
-    work: WorkPass,
-    place: Place,
-    outside: tuple[str, ...],
-    drift: Callable[[], Refused | None],
-) -> tuple[Made, ...] | Refused:
-    """Return what is in the store now, or why it is not; in the order in which the questions cost time."""
-    read = [path for path in outside if escaped(path) in measured.inputs]
+def _disturbed(measured: Measured, paths: tuple[str, ...], outside: tuple[str, ...]) -> Refused | None:
+    """Return what of the project changed, and must not have; ``outside`` are those of ``paths`` that no other run made.
+
+    An input counts whoever changed it: another run that made it anew gave the command a part of it to read, even
+    where the bytes are the same again by now.
+    """
+    read = [path for path in paths if escaped(path) in measured.inputs]
     if read:
         return Refused(reason="inputs-changed", message=f"while the command ran, {_some(read)} changed")
     decisive = [path for path in outside if is_below(path, ["pyproject.toml", "lockfiles"])]
@@ -135,6 +133,13 @@ def _kept(
         return Refused(reason="moved", message=f"while the command ran, {_some(decisive)} changed")
     if outside:
         return Refused(reason="wrote-outside", message=f"the command changed {_some(outside)}, which is no output")
+    return None
+
+
+def _kept(
+    task: Task, measured: Measured, work: WorkPass, place: Place, drift: Callable[[], Refused | None]
+) -> tuple[Made, ...] | Refused:
+    """Return what is in the store now, or why it is not; in the order in which the questions cost time."""
     try:
         products.check(task.root, task.paths)
         trouble = prepare(place)

@@ -42,9 +42,13 @@ def look(root: str, *, without: Sequence[str]) -> Mapping[str, Seen]:
     return found
 
 
-def changed(before: Mapping[str, Seen], after: Mapping[str, Seen], is_others: Callable[[str], bool]) -> tuple[str, ...]:
-    """Return the paths that differ, sorted, without those of which ``is_others`` says that another run made them."""
-    paths = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
+def differing(before: Mapping[str, Seen], after: Mapping[str, Seen]) -> tuple[str, ...]:
+    """Return the paths that differ, sorted."""
+    return tuple(sorted(path for path in {*before, *after} if before.get(path) != after.get(path)))
+
+
+def own(paths: Sequence[str], before: Mapping[str, Seen], is_others: Callable[[str], bool]) -> tuple[str, ...]:
+    """Return those of the differing ``paths`` of which ``is_others`` does not say that another run was making them."""
     mine: list[str] = []
     others: list[str] = []
     for path in paths:
@@ -54,9 +58,9 @@ def changed(before: Mapping[str, Seen], after: Mapping[str, Seen], is_others: Ca
         path
         for path in mine
         if not (
-            any(other.startswith(f"{path}/") for other in others)
+            path not in before
+            and any(other.startswith(f"{path}/") for other in others)
             and not any(one.startswith(f"{path}/") for one in mine)
-            and (path in after) is not (path in before)
         )
     )
 

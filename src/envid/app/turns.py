@@ -54,10 +54,11 @@ class Turn:
                 return False
             guard = guard_path(self.folder, f"{self.root}/{above}")
             try:
-                stamped = os.stat(guard).st_mtime_ns
+                found = os.stat(guard)
             except OSError:
                 continue
-            if stamped >= self.since_ns or is_held(guard):
+            # Who shares a guard signs nothing: an empty file was made for that, and its time says nothing.
+            if found.st_size and (found.st_mtime_ns >= self.since_ns or is_held(guard)):
                 return True
         return False
 
