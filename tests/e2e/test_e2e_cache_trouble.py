@@ -162,6 +162,7 @@ def test_a_read_only_cache_costs_no_answer(project: Project, right: Right, warm:
     before = sorted(str(path) for path in project.cache.rglob("*"))
     assert answers(project, prefix=prefix) == right.answers
     assert sorted(str(path) for path in project.cache.rglob("*")) == before
+    assert project.ok("cache", "stats", "--json", prefix=prefix).json["data"]["trouble"]["reason"] == "read-only"
     _finds_an_edit(project, prefix=prefix)
 
 
@@ -191,7 +192,7 @@ def test_below_the_floor_envid_goes_on_without_writing(project: Project, right: 
     written = [path for area in ("entries-v1", "blobs-v1", "roots-v1", "stats-v1")
                for path in (project.cache / area).rglob("*") if path.is_file()]  # fmt: skip
     assert written == []
-    assert "nothing is written" in project.ok("cache", "stats").stdout
+    assert "too little free space beside the cache; nothing is kept" in project.ok("cache", "stats").stdout
 
 
 def test_without_a_home_there_is_still_an_answer(project: Project, right: Right) -> None:
@@ -200,6 +201,10 @@ def test_without_a_home_there_is_still_an_answer(project: Project, right: Right)
         pytest.skip("no user namespaces here")
     bare = ("env", "-u", "HOME", "-u", "XDG_CACHE_HOME", "-u", "ENVID_CACHE_DIR")
     assert answers(project, prefix=(*NOBODY, *bare)) == right.answers
+    assert (
+        "there is no place for a cache: no home directory"
+        in project.ok("cache", "stats", prefix=(*NOBODY, *bare)).stdout
+    )
     _finds_an_edit(project, prefix=(*NOBODY, *bare))
     assert strangers(project) == set()
 

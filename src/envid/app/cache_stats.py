@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -11,7 +12,7 @@ from envid.app.storing import place_of, unheeded
 from envid.app.workspace import Workspace
 from envid.store import counts, filesystem
 from envid.store.inventory import AREAS, take
-from envid.store.place import Place, free_bytes, lacks_space
+from envid.store.place import Place, Trouble, free_bytes, lacks_space
 from envid.values.amount import show_age, show_size
 from envid.values.digest import JSONValue
 from envid.values.reason import BYPASSES, KEPT, MISSES
@@ -79,14 +80,34 @@ def _layers(counted: counts.Counts) -> dict[str, JSONValue]:
     return {**layers}
 
 
+def _nearest(place: Place) -> str:
+    """Return the cache directory, or what there is of the way to it."""
+    path = place.root
+    while not os.path.lexists(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+    return path
+
+
+def _trouble(place: Place) -> Trouble | None:
+    """Return why nothing is written here, as far as that can be told without writing."""
+    if place.trouble is not None:
+        return place.trouble
+    nearest, hint = _nearest(place), "set ENVID_CACHE_DIR to a directory of your own"
+    if not os.path.isdir(nearest):
+        return Trouble(reason="no-directory", message=f"{place.root} cannot be made", hint=hint)
+    if not os.access(nearest, os.W_OK):
+        return Trouble(reason="read-only", message=f"{nearest} cannot be written", hint=hint)
+    return lacks_space(place, 0)
+
+
 def _place(place: Place) -> dict[str, JSONValue]:
-    kind, policy, trouble = filesystem.of(place.root), place.policy, place.trouble
+    kind, policy, trouble = filesystem.of(place.root), place.policy, _trouble(place)
     said: JSONValue = None
     if trouble is not None:
         said = {"reason": trouble.reason, "message": trouble.message, "hint": trouble.hint}
     return {
         "directory": place.root, "filesystem": {"kind": kind.kind, "network": kind.network},
-        "free": free_bytes(place.root), "trouble": said,
+        "free": free_bytes(_nearest(place)), "trouble": said,
         "policy": {
             "shared": policy.shared, "min-free": policy.min_free, "max-size": policy.max_size,
             "max-age": policy.max_age,
@@ -97,7 +118,7 @@ def _place(place: Place) -> dict[str, JSONValue]:
 def _head(place: Place, areas: Mapping[str, tuple[int, int]]) -> list[str]:
     kind, policy = filesystem.of(place.root), place.policy
     network = ", which other machines may write: guards are not relied on" if kind.network else ""
-    free = free_bytes(place.root)
+    free, trouble = free_bytes(_nearest(place)), _trouble(place)
     files, size = sum(number for number, _ in areas.values()), sum(size for _, size in areas.values())
     lines = [
         f"cache   {place.root}{' (shared with its group)' if policy.shared else ''}",
@@ -106,10 +127,9 @@ def _head(place: Place, areas: Mapping[str, tuple[int, int]]) -> list[str]:
         f"holds   {show_size(size)} in {count(files, 'file')}",
         f"limits  gc leaves {show_size(policy.max_size)} at most, and nothing unused for {show_age(policy.max_age)}",
     ]
-    if place.trouble is not None:
-        lines.append(f"trouble {place.trouble.message}: {BYPASSES[place.trouble.reason]}; {place.trouble.hint}")
-    elif (short := lacks_space(place, 0)) is not None:
-        lines.append(f"trouble {short.message}: nothing is written; {short.hint}")
+    if trouble is not None:
+        lines.append(f"trouble {trouble.message}: {BYPASSES[trouble.reason]}; nothing is kept")
+        lines.append(f"        {trouble.hint}")
     return lines
 
 
