@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import subprocess
 import tarfile
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -221,6 +225,15 @@ def test_bytes_that_are_no_archive_are_refused_at_once(data: bytes) -> None:
     if data[:BLOCK] != bytes(BLOCK):
         with pytest.raises(NoArchive):
             reader.next()
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_archive_says_what_to_do(compress: Callable[[bytes], bytes]) -> None:
+    """An archive that somebody compressed is told as such, with the command that helps."""
+    with pytest.raises(NoArchive, match=r"compressed with \w+: .* -dc FILE \| envid"):
+        Reader(io.BytesIO(compress(ours({"a": bytes(range(256)) * 9})))).next()
+    with pytest.raises(NoArchive, match="empty"):
+        Reader(io.BytesIO(b"")).next()
 
 
 @settings(max_examples=200)

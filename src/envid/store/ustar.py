@@ -25,6 +25,7 @@ _ZERO: Final = bytes(BLOCK)
 _MAGIC: Final = b"ustar\x0000"
 _GNU: Final = b"ustar  \x00"
 _BLANK: Final = b" " * 8
+_COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz", b"BZh": "bzip2"}
 
 Kind = Literal["file", "extension", "other"]
 """``extension``: a header of pax or GNU, or the member that one is about; ``other``: a directory, a link, a device."""
@@ -170,7 +171,7 @@ class Reader:
     def _stray(self, block: bytes) -> None:
         # A header with a flipped bit is still recognisable; what never was an archive is not searched for members.
         if not self._begun and block[257:262] != _MAGIC[:5]:
-            raise NoArchive("not a tar archive of the form `ustar`")
+            raise NoArchive(_what(block))
         self.flaws += 1
 
     def _skip(self) -> None:
@@ -194,8 +195,16 @@ class Reader:
         if len(block) == BLOCK:
             return block
         if not self._begun:
-            raise NoArchive("empty, or shorter than the header of a tar archive")
+            raise NoArchive(_what(block) if block else "the file is empty")
         raise CutShort("the archive ends without its end mark")
+
+
+def _what(start: bytes) -> str:
+    """Return in words why a file that begins with ``start`` is no archive."""
+    for magic, name in _COMPRESSED.items():
+        if start.startswith(magic):
+            return f"a file compressed with {name}: expand it first, `{name} -dc FILE | envid cache import -`"
+    return "not a tar archive of the form `ustar`"
 
 
 def _length(stream: BinaryIO) -> int | None:
