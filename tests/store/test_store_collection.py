@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -171,14 +173,50 @@ def test_a_project_out_of_reach_is_not_gone(place: Place, tmp_path: Path) -> Non
 def test_a_time_in_the_future_becomes_the_present(place: Place) -> None:
     """A file from 2040 is not fresh for ever: it is of now, once, and ages from then on."""
     path = entry(place, 1, age=-14 * 365 * DAY)
-    import time
-
     now = time.time_ns()
     report = gc(place, size=0, age=0, now=now)
     assert path.exists() and report.renewed == 1
     assert abs(path.stat().st_mtime_ns - now) < 60 * 10**9
     later = gc(place, size=0, age=0, now=now + 2 * HOUR * 10**9)
     assert not path.exists() and later.renewed == 0
+
+
+def test_a_leftover_from_the_future_ages_as_a_whole(place: Place) -> None:
+    """A directory in tmp-v1 is as old as the newest in it: each file's time becomes the present."""
+    inner = file(place, "tmp-v1/tree/deep/file", age=-(10**8))
+    now = time.time_ns()
+    gc(place, now=now)
+    assert inner.exists()
+    gc(place, now=now + 2 * HOUR * 10**9)
+    assert not (Path(place.root) / "tmp-v1" / "tree").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_the_future_of_another_member_is_not_fresh_for_ever(tmp_path: Path) -> None:
+    """In a shared store, a time that is not ours to set is that of an unknown age; what is ours is renewed."""
+    place = place_of(tmp_path / "cache", shared=True)
+    theirs, ours = entry(place, 1, age=-(10**8)), entry(place, 2, age=-(10**8))
+    members = os.getgid()
+    for path in (tmp_path, *Path(place.root).rglob("*"), Path(place.root)):
+        os.chown(path, 12345, members)
+    os.chown(theirs, 12346, members)
+    tmp_path.chmod(0o770)
+    with warnings.catch_warnings():
+        # The threads of the test's runner are none that the child needs.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            # From within: the directories above are root's alone.
+            os.chdir(tmp_path)
+            os.setgroups([members])
+            os.setresuid(12345, 12345, 12345)
+            status = 0 if gc(place_of(Path("cache"), shared=True), now=time.time_ns()).renewed == 2 else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert ours.exists() and not theirs.exists()
 
 
 @pytest.mark.parametrize("now", [0, 10**18 // 2, 1_700_000_000 * 10**9])

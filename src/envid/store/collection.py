@@ -20,6 +20,7 @@ from envid.store.place import BLOBS, ENTRIES, GUARDS, QUARANTINE, ROOTS, STATS, 
 from envid.store.protection import Protection, names_in, protection
 from envid.store.usage import GUARD, alone
 from envid.values.frozen import dataclass
+from envid.whole import shut
 
 GRACE: Final = 3600
 """Seconds in which nothing is removed after it was made or used: work that is under way may name it soon."""
@@ -183,22 +184,19 @@ class _Collection:
     def age_ns(self, thing: Thing) -> int:
         """Return how long ago it was used; a time in the future is made the present, from which on it ages."""
         ahead = thing.time_ns - self.now_ns
-        if ahead > SLACK_NS and self.clock and thing.kind != "foreign":
-            self.renew(thing)
-        return max(0, -ahead)
+        if ahead <= SLACK_NS or not self.clock or thing.kind == "foreign":
+            return max(0, -ahead)
+        # Another user's, whose time is not ours to set, must not be fresh for ever: it is of an unknown age.
+        return 0 if self.renew(f"{self.place.root}/{thing.path}", thing.time_ns) else self.max_age_ns + GRACE * 10**9
 
-    def renew(self, thing: Thing) -> None:
-        """Give ``thing`` the present time."""
+    def renew(self, path: str, time_ns: int) -> bool:
+        """Give a file, or a directory left over and all in it, the present time; return whether that was possible."""
         self.renewed += 1
         if self.dry_run:
-            return
-        path = f"{self.place.root}/{thing.path}"
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError:
-            return
-        freshen(handle, thing.time_ns / 1e9)
-        os.close(handle)
+            return True
+        inside = [f"{where}/{name}" for where, below, names in os.walk(path) for name in (*below, *names)]
+        done = [_freshened(one, time_ns) for one in (path, *inside)]
+        return False not in done
 
     def evict(self, left: list[Thing], blobs: dict[str, Thing], size: int) -> int:
         """Remove the blobs that nothing names, then the oldest of ``left`` until all fits; return what is left."""
@@ -262,6 +260,18 @@ class _Collection:
         if thing.area == WHEELS:
             remove_if_empty(Path(self.place.root, thing.path).parent)
         return None
+
+
+def _freshened(path: str, time_ns: int) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        freshen(handle, time_ns / 1e9)
+        return os.fstat(handle).st_mtime_ns < time_ns
+    finally:
+        shut(handle)
 
 
 def _protected(protected: Protection, thing: Thing, *, old: bool) -> str | None:
