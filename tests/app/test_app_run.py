@@ -61,6 +61,19 @@ def test_outputs_come_back_byte_for_byte(project: Commands) -> None:
     assert other.tree("gen") == made
 
 
+def test_bytecode_of_what_was_generated_is_no_output(project: Commands) -> None:
+    """Bytecode beside a generated module does no harm to a hit, is not kept, and goes when its source is restored."""
+    script = "mkdir gen/__pycache__ gen/deep; touch gen/__pycache__/m.pyc gen/deep/n.py; cp src/a.txt gen/m.py"
+    assert project.run(script, outputs=("gen/",)).data["outputs"] == ["gen/", "gen/deep/", "gen/deep/n.py", "gen/m.py"]
+    project.write("gen/deep/__pycache__/n.pyc", "compiled")
+    assert project.run(script, outputs=("gen/",)).notes[0].startswith("run: up to date")
+    assert (project.root / "gen/__pycache__/m.pyc").exists()
+    project.write("gen/m.py", "altered")
+    assert project.outcome(script, outputs=("gen/",)) == ("hit", "hit")
+    assert not (project.root / "gen/__pycache__").exists()
+    assert (project.root / "gen/deep/__pycache__/n.pyc").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "component"),
     [

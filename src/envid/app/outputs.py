@@ -16,6 +16,7 @@ Row = tuple[str, int, int, str, str]
 
 KEPT_MODE = 0o777
 """Bits of a mode that belong to an output."""
+BYTECODE = "__pycache__"
 _SPECIAL = 0o7000
 _PIECE = 65536
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -91,7 +92,10 @@ def beside(path: str, what: str) -> str:
 
 
 def listed(root: str, path: str) -> list[tuple[str, os.stat_result]]:
-    """Return ``path`` and all below it with their ``lstat``, parents first; empty when there is nothing."""
+    """Return ``path`` and all below it with their ``lstat``, parents first; empty when there is nothing.
+
+    Without ``__pycache__``: whoever imports what was generated makes those, and they are nobody's output.
+    """
     try:
         found = [(path, os.lstat(f"{root}/{path}"))]
     except (FileNotFoundError, NotADirectoryError):
@@ -100,6 +104,8 @@ def listed(root: str, path: str) -> list[tuple[str, os.stat_result]]:
     while waiting:
         folder = waiting.pop()
         for name in sorted(os.listdir(f"{root}/{folder}")):
+            if name == BYTECODE:
+                continue
             inner = f"{folder}/{name}"
             status = os.lstat(f"{root}/{inner}")
             found.append((inner, status))

@@ -9,7 +9,7 @@ from typing import cast
 
 from envid.app.aside import dispose, open_up
 from envid.app.inputs import escaped, is_below
-from envid.app.outputs import KEPT_MODE, Row, beside, differing, kind_of, listed
+from envid.app.outputs import BYTECODE, KEPT_MODE, Row, beside, differing, kind_of, listed
 from envid.atomic import lead, rename
 from envid.manifest import Kind, Made
 from envid.process import uninterrupted
@@ -132,6 +132,10 @@ def _put(root: str, rows: dict[str, Row], wrong: list[str], extra: list[str], st
     _open(root, rows)
     for path in extra:
         dispose(f"{root}/{path}")
+    for folder in {os.path.dirname(path) for path in (*wrong, *extra)} & rows.keys():
+        # Bytecode knows its source by size and whole seconds: what was compiled may be of the source of a moment ago.
+        if stat.S_ISDIR(_mode(f"{root}/{folder}") or 0):
+            dispose(f"{root}/{folder}/{BYTECODE}")
     for path in wrong:
         full = f"{root}/{path}"
         there = _mode(full)
