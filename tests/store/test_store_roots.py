@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,32 @@ def test_projects_have_roots_of_their_own(place: Place) -> None:
     remember(place, odd, wheels={"a": [SHA]})
     roots, _ = read_roots(place)
     assert {root.project for root in roots} == {"/srv/project", odd}
+
+
+def test_commands_that_add_at_the_same_time_lose_nothing(place: Place) -> None:
+    """Eight writers, each with keys of its own, all find them in the project's root afterwards."""
+
+    def work(first: int) -> None:
+        own = open_place(place.root, place.policy)
+        for number in range(first, first + 5):
+            remember(own, "/srv/project", keys=[slot_of(number).key], wheels={f"lock/{first}": [SHA]})
+
+    for number in range(40):
+        entry(place, number)
+    threads = [threading.Thread(target=work, args=(5 * at,)) for at in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    root = only(place)
+    assert set(root.keys) == {slot_of(number).key for number in range(40)}
+    assert len(root.wheels) == 8
+
+
+def test_nothing_to_remember_writes_nothing(place: Place) -> None:
+    """A command that used neither entry nor artifact leaves no root."""
+    assert not remember(place, "/srv/project", wheels={"default/t": []})
+    assert read_roots(place) == ((), ())
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "renamed", "linked", "pipe"])

@@ -130,6 +130,7 @@ def _put_right(place: Place, fault: Fault) -> str:
     make_directory(place.area(QUARANTINE), mode=place.directory_mode)
     with contextlib.suppress(FileNotFoundError):
         rename(path, aside)
+        place.tally.add("store", "quarantined")
     return "aside"
 
 

@@ -7,21 +7,25 @@ protects nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from envid.atomic import freshen, write
-from envid.errors import StoreError
+from envid.errors import GuardTimeout, StoreError
+from envid.guard import hold
 from envid.store.cache import Miss, read_file
-from envid.store.place import ENTRIES, ROOTS, Place, lacks_space, make_below
+from envid.store.place import ENTRIES, GUARDS, ROOTS, Place, lacks_space, make_below
 from envid.values.digest import derive_hex
 from envid.values.frozen import dataclass
 
 CONTEXT: Final = "envid-root/1"
 MAX_KEYS: Final = 10_000
 """Of a project that uses more, the oldest are forgotten."""
+WAIT: Final = 5.0
+"""Seconds to wait for another command that adds to a root."""
 MAX_BYTES: Final = 64 * 1024 * 1024
 _MAGIC: Final = "envid-root 1"
 _KEY: Final = r"envid1-([a-z0-9][a-z0-9_-]{0,31})-([0-9a-f]{64})"
@@ -51,27 +55,52 @@ def remember(
     ``keys`` come on top of those it used before. ``wheels``: group (no white space) to the sha256 of all artifacts that
     the group uses from now on. Written to be on disk when this returns, and only when it says something new.
     """
-    path = root_path(place, project)
     if place.trouble is not None:
         return False
-    before = read_root(place, os.path.basename(path)) or Root(project=project, keys=(), wheels={})
-    new = [key for key in dict.fromkeys(keys) if key not in set(before.keys)]
-    groups = {**before.wheels, **{group: frozenset(used) for group, used in (wheels or {}).items()}}
-    if not new and groups == before.wheels:
-        if before.used_ns:
-            freshen(path, before.used_ns / 1e9)
+    path = root_path(place, project)
+    before = read_root(place, os.path.basename(path))
+    after = _added(place, project, before, tuple(keys), wheels or {})
+    if before is not None and after == before:
+        freshen(path, before.used_ns / 1e9)
         return False
-    # What was collected in the meantime is of no use any more.
-    there = [key for key in before.keys if _is_there(place, key)]
-    data = encode(Root(project=project, keys=tuple([*there, *new][-MAX_KEYS:]), wheels=groups))
+    if not after.keys and not after.wheels:
+        return False
     try:
         make_below(place, place.area(ROOTS))
-        if lacks_space(place, len(data)) is not None:
+        make_below(place, place.area(GUARDS))
+        if lacks_space(place, len(encode(after))) is not None:
             return False
-        return write(path, data, mode=0o660 if place.policy.shared else 0o600)
+        with contextlib.ExitStack() as held:
+            # Others of the same project may add at this moment. Where guards do not work, the last one has its say.
+            with contextlib.suppress(GuardTimeout):
+                held.enter_context(
+                    hold(f"{place.area(GUARDS)}/roots", timeout=WAIT, purpose="roots", mode=_mode(place))
+                )
+            before = read_root(place, os.path.basename(path))
+            return write(path, encode(_added(place, project, before, tuple(keys), wheels or {})), mode=_mode(place))
     except (StoreError, OSError):
         # A store that cannot be written has no collection either.
         return False
+
+
+def _added(
+    place: Place, project: str, before: Root | None, keys: tuple[str, ...], wheels: Mapping[str, Iterable[str]]
+) -> Root:  # fmt: skip
+    """Return the root that says what ``before`` said, and this."""
+    before = before or Root(project=project, keys=(), wheels={})
+    known = frozenset(before.keys)
+    new = [key for key in dict.fromkeys(keys) if key not in known]
+    # What was collected in the meantime is of no use any more; that alone is no reason to write.
+    kept = [key for key in before.keys if _is_there(place, key)] if new else before.keys
+    groups = {**before.wheels, **{group: frozenset(used) for group, used in wheels.items()}}
+    return Root(
+        project=project, keys=tuple([*kept, *new][-MAX_KEYS:]), used_ns=before.used_ns,
+        wheels={group: used for group, used in groups.items() if used},
+    )  # fmt: skip
+
+
+def _mode(place: Place) -> int:
+    return 0o660 if place.policy.shared else 0o600
 
 
 def read_roots(place: Place) -> tuple[tuple[Root, ...], tuple[str, ...]]:
