@@ -22,7 +22,7 @@ def main() -> int:
     """Try the claims that were asked for."""
     parser = argparse.ArgumentParser(prog="scripts/faults", description="Count what faults do to envid's store.")
     parser.add_argument("parts", nargs="*", metavar="PART[:NAME]", help=f"of: {', '.join(PARTS)} (default: all)")
-    parser.add_argument("--scale", type=float, default=1.0, help="1: the long form; 0.02: the short one of the tests")
+    parser.add_argument("--scale", type=float, default=1.0, help="1: the long form; 0.005: the short one of the tests")
     parser.add_argument("--directory", help="where to work (default: a temporary directory)")
     parser.add_argument("--json", action="store_true", help="one JSON document a claim")
     options = parser.parse_args()

@@ -129,7 +129,7 @@ def _tried(
 
 
 def _flips(sound: bytes, scale: float) -> Iterator[tuple[str, bytes]]:
-    for bit in range(0, len(sound) * 8, 1 if scale >= 1 else 5):
+    for bit in range(0, len(sound) * 8, 1 if scale >= 1 else 13):
         damaged = bytearray(sound)
         damaged[bit // 8] ^= 1 << bit % 8
         yield f"bit {bit}", bytes(damaged)

@@ -14,7 +14,7 @@ import pytest
 
 from faults.claims import CLAIMS
 
-SHORT: Final = "0.02"
+SHORT: Final = "0.005"
 """The scale."""
 
 

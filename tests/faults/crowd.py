@@ -104,7 +104,7 @@ def _mixed(kinds: tuple[str, ...], directory: str, scale: float) -> Count:
 
 
 def _killed(kinds: tuple[str, ...], directory: str, scale: float) -> Count:
-    count, kills = Count(), max(_SERIES, round(KILLS * scale))
+    count, kills = Count(), max(_SERIES // 2, round(KILLS * scale))
     lot, root = random.Random(11), f"{directory}/root"
     for number in range(kills):
         if number % _SERIES == 0:

@@ -15,9 +15,9 @@ from faults.operations import Operation, Stage
 from faults.rows import Claim, Count, thinned
 from faults.tracing import Call, calls, trial, unfit
 
-_LEAST: Final = 20
+_LEAST: Final = 12
 """Calls of an operation that the short form, too, tries."""
-_LEAST_LONG: Final = 10
+_LEAST_LONG: Final = 6
 """The same of one that takes long."""
 _EVERY: Final = 2.0
 """The scale from which on nothing is left out."""

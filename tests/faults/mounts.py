@@ -128,7 +128,7 @@ class Mounted:
 def _full(operation: Operation, directory: str, scale: float) -> Count:
     def work() -> Count:
         mounted, count = Mounted(operation, directory), Count()
-        for pages in thinned(_FREE, scale, least=3):
+        for pages in thinned(_FREE, scale, least=2):
             mounted.put(f"size={_SIZE},mode=0700")
             mounted.fill(pages)
             count.add(mounted.work(), of=f"{pages * _PAGE} bytes free")
@@ -142,7 +142,7 @@ def _few_inodes(operation: Operation, directory: str, scale: float) -> Count:
     def work() -> Count:
         mounted, count = Mounted(operation, directory), Count()
         there = sum(len(files) + len(folders) for _, folders, files in os.walk(f"{directory}/before/cache")) + 1
-        for more in thinned(range(12), scale, least=3):
+        for more in thinned(range(12), scale, least=2):
             mounted.put(f"size={_SIZE * 4},mode=0700,nr_inodes={there + more + 1}")
             ended = trial(lambda: operation.work(mounted.stage.root), directory)
             _mount("none", mounted.cache, "tmpfs", _REMOUNT, f"size={_SIZE * 4},mode=0700,nr_inodes=1000")

@@ -17,17 +17,20 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
+from faults.commands import COMMANDS
 from faults.every import EVERY
 from faults.kills import again, warm
 from faults.operations import Operation, Stage
 from faults.rows import Claim, Count, thinned
 from faults.tracing import END, READING, trial, unfit
 
-_AT_ONCE: Final = 1500
-"""States of one moment, at scale 1; beyond it, drawn by lot."""
-_FEWEST: Final = 4
+_STATES: Final = 2500
+"""States of one operation, about, at scale 1; what is more is drawn by lot, as many of each moment."""
+_STATES_LONG: Final = 800
+"""The same of a whole command."""
+_FEWEST: Final = 3
 """States of one moment that the short form, too, looks at."""
-_MOMENTS: Final = 5
+_MOMENTS: Final = 4
 """Moments of an operation that takes long, in the short form."""
 _CUTS: Final = 64
 """Places where the bytes of a file are cut, at scale 1."""
@@ -420,11 +423,12 @@ def _lost(operation: Operation, directory: str, scale: float) -> Count:
     assert ended.answer in operation.good, ended
     stage.reset()
     disk = Disk(stage.root, node_of(stage.root))
-    most = _AT_ONCE // 50 if operation.long else _AT_ONCE
-    limit, cuts = max(_FEWEST, round(most * scale)), max(2, round(_CUTS * scale))
     seen: set[State] = set()
     log = list(itertools.takewhile(_is_before_the_end, joined(ended.log)))
-    chosen = set(_moments(stage, log, scale)) if operation.long else set(range(len(log)))
+    moments = _moments(stage, log)
+    chosen = set(thinned(moments, scale, least=_MOMENTS)) if operation.long else set(moments)
+    most = _STATES_LONG if operation.name in COMMANDS else _STATES
+    limit, cuts = max(_FEWEST, round(most / len(moments) * scale)), max(2, round(_CUTS * scale))
     for moment, line in enumerate(log):
         if not disk.step(line) or moment not in chosen:
             continue
@@ -440,10 +444,10 @@ def _is_before_the_end(line: str) -> bool:
     return END not in line and _in_hexadecimal(END) not in line
 
 
-def _moments(stage: Stage, log: list[str], scale: float) -> Iterator[int]:
-    """Give some of the moments after which the disk is another."""
+def _moments(stage: Stage, log: list[str]) -> list[int]:
+    """Return the moments after which the disk is another."""
     disk = Disk(stage.root, node_of(stage.root))
-    return thinned([moment for moment, line in enumerate(log) if disk.step(line)], scale, least=_MOMENTS)
+    return [moment for moment, line in enumerate(log) if disk.step(line)]
 
 
 @cache

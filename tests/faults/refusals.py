@@ -15,9 +15,9 @@ from faults.rows import Claim, Count, thinned
 from faults.tracing import Call, Ended, trial, unfit
 
 ERRORS: Final = ("ENOSPC", "EIO", "EMFILE", "EROFS", "EACCES", "EDQUOT")
-_LEAST: Final = 10
+_LEAST: Final = 8
 """Refusals of an operation that the short form, too, tries."""
-_LEAST_LONG: Final = 6
+_LEAST_LONG: Final = 5
 """The same of one that takes long."""
 _EVERY: Final = 2.0
 """The scale from which on nothing is left out."""
