@@ -119,6 +119,16 @@ def test_the_nearest_entry_explains_a_first_run(project: Commands) -> None:
     assert str(lines[0]).startswith("it ran: compared with the nearest run in the cache, inputs: src/a.txt was")
 
 
+def test_other_words_for_the_same_outputs_are_explained(project: Commands) -> None:
+    """A command line that was edited is compared with the one before it, and the words are shown."""
+    project.run(JOIN)
+    lines = project.run(f"{JOIN}; true", explain=True).data["explain"]
+    assert isinstance(lines, list) and len(lines) == 1
+    assert "command was" in str(lines[0]) and f"{JOIN}; true" in str(lines[0])
+    other = project.run("cat src/*.txt > else.txt", outputs=("else.txt",), explain=True).data["explain"]
+    assert other == ["it ran: no run of this command for these outputs is known"]
+
+
 def test_a_command_that_fails_leaves_its_outputs_as_they_were(project: Commands) -> None:
     """Status and signal are the command's own; the outputs of before are back, and nothing is kept."""
     project.run(TREE, outputs=("gen",))

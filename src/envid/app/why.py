@@ -62,7 +62,7 @@ def _name(task: Task) -> str:
 def _nearest(place: Place, slot: Slot) -> bytes | None:
     things = [thing for thing in take(place, (ENTRIES,)) if thing.name.startswith(f"{LAYER}/") and thing.digest]
     things.sort(key=lambda thing: -thing.time_ns)
-    best: tuple[int, bytes] | None = None
+    best: tuple[tuple[bool, int], bytes] | None = None
     for thing in things[:LOOKED_AT]:
         data = read_file(f"{place.area(ENTRIES)}/{thing.name}", place, renew=False)
         if isinstance(data, Miss):
@@ -74,9 +74,10 @@ def _nearest(place: Place, slot: Slot) -> bytes | None:
         except (entry.Damage, IdentityError):
             continue
         found = changes(document, slot.document)
-        # Another command, or the same for other outputs, is no earlier run of this one.
-        if any(change.component in ("command", "outputs") for change in found):
+        # What makes other outputs is no earlier run of this; what makes the same with other words may be.
+        if any(change.component == "outputs" for change in found):
             continue
-        if best is None or len(found) < best[0]:
-            best = (len(found), document)
+        rank = (any(change.component == "command" for change in found), len(found))
+        if best is None or rank < best[0]:
+            best = (rank, document)
     return None if best is None else best[1]
