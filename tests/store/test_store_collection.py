@@ -160,6 +160,15 @@ def test_a_dead_root_protects_nothing_and_goes(place: Place, tmp_path: Path, end
     assert report.projects == 0
 
 
+def test_a_small_max_age_shortens_no_roots_life(place: Place, tmp_path: Path) -> None:
+    """Whatever limits are asked for, a project that was used within a month keeps what it is made of."""
+    artifact = wheel(place, b"used", age=300 * DAY)
+    roots.remember(place, str(tmp_path), wheels={"default/t": [artifact.parent.name]})
+    aged(Path(roots.root_path(place, str(tmp_path))), 29 * DAY)
+    assert gc(place, size=0, age=0).projects == 1
+    assert artifact.exists()
+
+
 def test_a_project_out_of_reach_is_not_gone(place: Place, tmp_path: Path) -> None:
     """A project behind a directory that cannot be entered still protects what it uses."""
     project = tmp_path / ("x" * 300)

@@ -19,6 +19,9 @@ from envid.store.roots import Root, read_roots, root_path
 from envid.values.artifact import Sha256
 from envid.values.frozen import dataclass
 
+LIFE: Final = 30 * 24 * 3600
+"""Seconds that a root lives at least: a smaller max-age, which any project may ask for, is no reason to take away what
+other projects are made of."""
 MAX_MANIFEST: Final = 256 * 1024 * 1024
 """Bytes of a payload that is looked at for names of blobs."""
 _START: Final = MAGIC.rpartition(" ")[0].encode()
@@ -50,7 +53,7 @@ class Named:
 
 
 def protection(place: Place, *, now_ns: int, max_age: int) -> Protection:
-    """Read every root; one that was used longer ago than ``max_age`` seconds, or whose project is gone, is dead."""
+    """Read every root; one is dead when its project is gone, or was not used for ``max_age`` seconds and ``LIFE``."""
     roots, broken = read_roots(place)
     living = [root for root in roots if not is_dead(root, now_ns=now_ns, max_age=max_age)]
     wheels = frozenset(sha256 for root in living for used in root.wheels.values() for sha256 in used)
@@ -65,7 +68,7 @@ def protection(place: Place, *, now_ns: int, max_age: int) -> Protection:
 
 def is_dead(root: Root, *, now_ns: int, max_age: int) -> bool:
     """Tell whether a root protects nothing any more."""
-    if now_ns - root.used_ns > max_age * 10**9:
+    if now_ns - root.used_ns > max(max_age, LIFE) * 10**9:
         return True
     try:
         os.stat(root.project)
