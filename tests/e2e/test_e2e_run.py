@@ -176,6 +176,12 @@ def test_words_of_the_command_are_its_own(runs: Runs) -> None:
     assert (runs.commands.root / "out.txt").read_text() == "--json -- --in x\n"
     status, out, err = runs.run("--in", "src", "--out", "../x", "--", "sh", "--json")
     assert status == 2 and out == "" and "not a path below the project" in err
+    for words in ((), ("--",), ("--out", "x"), ("--out", "x", "--"), ("--out", "x", "--", "")):
+        status, out, err = runs.run(*words)
+        assert status == 2 and "there is no command to run" in err, (words, err)
+    env = {**os.environ, "ENVID_CACHE_DIR": str(runs.commands.cache)}
+    done = subprocess.run([ENVID, "--project", str(runs.commands.root), "run", *line], cwd="/", env=env, check=False)
+    assert done.returncode == 0
 
 
 def test_the_second_run_is_answered_from_memory(runs: Runs) -> None:

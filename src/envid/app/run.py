@@ -27,7 +27,6 @@ from envid.values.digest import JSONValue
 from envid.values.finding import Finding
 from envid.values.frozen import dataclass
 from envid.values.progress import SILENT, Progress
-from envid.values.reason import BYPASSES
 
 ADVICE: Final = {
     "run.no-directory": "set ENVID_CACHE_DIR to a directory of your own",
@@ -80,8 +79,8 @@ def run(
         argv=list(order.argv), inputs=list(order.inputs), outputs=list(order.outputs), named=list(order.named),
         layer=order.layer, name=order.name, venv=order.venv, project=ws.place,
     )  # fmt: skip
-    bound = request_of(words)
     task = task_of(ws, order)
+    bound = request_of(words)
     said = purpose(task)
     with opened(ws) as place, turn(place, task.root, task.paths, wait=order.wait, purpose=said) as mine:
         recovered = aside.recover(task.root, task.paths)
@@ -104,7 +103,7 @@ def run(
             lines = _explained(task, place, measured, state)
         record(task, measured.slot)
         rows = state.rows if isinstance(state, Hit) else _made(performed, task)
-        outcome = _outcome(measured, state, performed, lines, notes, rows or {}, strict=strict)
+        outcome = _outcome(measured, state, performed, lines, notes, rows or {}, subject=order.argv[0], strict=strict)
         if rows is not None and measured.repeatable:
             remember_run(words, bound, rows, said=_up_to_date(measured))
         return outcome
@@ -161,7 +160,7 @@ def _up_to_date(measured: Measured) -> str:
 
 def _outcome(
     measured: Measured, state: Hit | Due, performed: Performed | None, lines: tuple[str, ...], notes: list[str],
-    rows: dict[str, Row], *, strict: bool,
+    rows: dict[str, Row], *, subject: str, strict: bool,
 ) -> Outcome:  # fmt: skip
     refused = None if performed is None else performed.refused
     status = 0 if performed is None else performed.status
@@ -182,7 +181,7 @@ def _outcome(
         hint = ADVICE[code]
         if strict:
             findings = (
-                Finding(code=code, severity="error", subject=BYPASSES[reason], message=refused.message,
+                Finding(code=code, severity="error", subject=subject, message=refused.message,
                         hint=hint),
             )  # fmt: skip
         else:

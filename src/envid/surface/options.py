@@ -17,7 +17,16 @@ DESCRIPTION = (
 
 def parse(arguments: list[str], commands: Mapping[str, str]) -> argparse.Namespace:
     """Return the parsed command line; raise UsageError, or SystemExit(0) after ``--help`` or ``--version``."""
-    return build(commands, only=_command(arguments, commands)).parse_args(arguments)
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    # The value of --project is no command, even where a directory is called `run`.
+    words = [word for before, word in zip(["", *own], own, strict=False) if before != "--project"]
+    parser = build(commands, only=_command(arguments, commands))
+    if "--" in arguments and next((word for word in words if word in commands), None) == "run":
+        # A user's command may have any words; which of them argparse takes for its own differs between its versions.
+        parsed = parser.parse_args(own)
+        parsed.words = arguments[len(own) + 1 :]
+        return parsed
+    return parser.parse_args(arguments)
 
 
 def _command(arguments: list[str], commands: Mapping[str, str]) -> str | None:
