@@ -1,8 +1,7 @@
 """Roots: what each project uses of the store, so that the collection leaves it there.
 
 ``roots-v1/<64 hex of the project's path>``: text, a fact a line, last the BLAKE3 of all before. Its time is that of
-the last use, renewed once a day. A root whose project is gone, or was not used for the policy's ``max-age``,
-protects nothing.
+the last use, renewed once a day. ``protection`` says for how long it protects.
 """
 
 from __future__ import annotations
