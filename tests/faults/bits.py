@@ -81,8 +81,9 @@ def _targets(directory: str, size: int) -> list[Target]:
     """Make a store with an entry and a blob, stored as they are and squeezed."""
     place = place_of(directory)
     found = []
-    # Squeezed, a payload of 30 times the size takes about as much.
-    for form, payload in (("raw", noise(size, 5)), ("zstd", noise(size, 6) * 30)):
+    # Below a limit nothing is squeezed.
+    squeezable = noise(size, 6) + bytes(max(size // 2, entry.MIN_SQUEEZED))
+    for form, payload in (("raw", noise(size, 5)), ("zstd", squeezable)):
         slot = narrow(LAYER, {"form": form})
         assert in_a_word(cache.put(place, leave_to_write(slot), payload)) == "stored"
         path = place.entry_path(slot)
