@@ -88,10 +88,13 @@ def unfit() -> str:
     if shutil.which("strace") is None:
         return "no strace"
     with tempfile.TemporaryDirectory() as directory:
-        ended = trial(lambda: "well", directory, trace=True)
-        if ended.answer != "well" or not any(END in line for line in ended.log):
-            return "strace may not attach to a process here"
-        ended = trial(lambda: str(os.path.exists("/")), directory, inject="?newfstatat,?stat:error=EIO")
+        try:
+            ended = trial(lambda: "well", directory, trace=True)
+            if ended.answer != "well" or not any(END in line for line in ended.log):
+                return "strace sees nothing here"
+            ended = trial(lambda: str(os.path.exists("/")), directory, inject="?newfstatat,?stat:error=EIO")
+        except OSError as error:
+            return str(error).splitlines()[0]
         return "" if ended.answer == "False" else "this strace cannot inject"
 
 
