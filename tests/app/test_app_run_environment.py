@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import venv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from commands import Commands
 from envid.app.outcome import Outcome
+from envid.app.rerun import Words, request_of
 from envid.app.run import run
 from envid.app.task import Order
 from envid.app.workspace import Workspace
@@ -100,3 +103,45 @@ def test_a_layer_that_does_not_depend_on_distributions_asks_no_verdict(project: 
     assert outcome(project, verdict, *argv, layer="plain") == ("hit", "hit")
     assert outcome(replace(project), verdict, *argv) == ("unkept", "drifted")
     assert verdict.asked == [os.path.join(project.root, ".venv")]
+
+
+def test_what_a_remembered_run_is_bound_to(project: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Environment, interpreter, project, lock, program, inputs, words and values: each of them unbinds it."""
+    monkeypatch.chdir(project.root)
+    root = project.root
+
+    def words(**more: object) -> Words:
+        given = {"argv": ["tool"], "inputs": ["src"], "outputs": ["out.txt"], "named": ["FLAVOUR"], **more}
+        return Words(**given)  # type: ignore[arg-type]
+
+    def relink() -> None:
+        link = root / ".venv/bin/python"
+        target = os.path.realpath(link)
+        link.unlink()
+        shutil.copy2(target, link)
+
+    changes: list[Callable[[], object]] = [
+        lambda: project.write(".venv/pyvenv.cfg", (root / ".venv/pyvenv.cfg").read_text() + "extra = 1\n"),
+        relink,
+        lambda: project.write("pyproject.toml", (root / "pyproject.toml").read_text() + "\n"),
+        lambda: project.lock("3.11"),
+        lambda: project.write(".venv/bin/tool", "#!/bin/sh\necho other > out.txt\n"),
+        lambda: project.write("src/a.txt", "other"),
+        lambda: monkeypatch.setenv("FLAVOUR", ""),
+        lambda: monkeypatch.setenv("FLAVOUR", "two"),
+    ]
+    seen = [request_of(words())]
+    for change in changes:
+        assert request_of(words()) == seen[-1]
+        change()
+        seen.append(request_of(words()))
+    others: list[dict[str, object]] = [
+        {"argv": ["tool", "x"]}, {"outputs": ["else.txt"]}, {"inputs": ["src/a.txt"]}, {"named": []},
+        {"layer": "wheels"}, {"argv": ["sh"]},
+    ]  # fmt: skip
+    seen += [request_of(words(**other)) for other in others]
+    (root / ".venv").rename(root / "env")
+    seen += [request_of(words(argv=["sh"])), request_of(words(argv=["sh"], venv=str(root / "env")))]
+    assert request_of(words()) is None
+    assert None not in seen
+    assert len(set(seen)) == len(seen)
