@@ -42,6 +42,20 @@ class UsageError(EnvidError):
     hint = "run `envid --help`"
 
 
+class InputRefused(UsageError):
+    """An input that is not there, leads out of the project, or cannot be measured."""
+
+    slug = "usage.input"
+    hint = "inputs are files and directories of the project: `--in 'proto/**/*.proto'`"
+
+
+class OutputRefused(UsageError):
+    """A path that no command may declare as its output."""
+
+    slug = "usage.output"
+    hint = "outputs are files and directories of the project: `--out src/generated`"
+
+
 class NotExportable(UsageError):
     """A value that the form of a CI system cannot carry unaltered."""
 

@@ -11,7 +11,8 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envid.app.inputs import InputRefused, escaped, matches, measure
+from envid.app.inputs import escaped, matches, measure
+from envid.errors import InputRefused
 
 
 def tree(root: Path, *paths: str) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from commands import Commands
-from envid.app.outputs import OutputRefused, beside, declared
+from envid.app.outputs import beside, declared
 from envid.app.products import rows_of
 from envid.app.rerun import parse
 from envid.app.task import Order, measure, task_of
-from envid.errors import BadManifest, UsageError
+from envid.errors import BadManifest, OutputRefused, UsageError
 from envid.gate import Absent, WritePass, confirm, decide
 from envid.manifest import Made, encode
 from envid.store.blobs import Kept, keep_bytes

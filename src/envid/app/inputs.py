@@ -8,7 +8,7 @@ import stat
 
 from blake3 import blake3
 
-from envid.errors import UsageError
+from envid.errors import InputRefused
 
 UNSEEN = (".git", ".venv", "__pycache__")
 """Never matched by a wildcard, nor part of a directory that is an input."""
@@ -16,13 +16,6 @@ MOST = 1_000_000
 """Inputs of one command."""
 _PIECE = 65536
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-
-
-class InputRefused(UsageError):
-    """An input that is not there, leads out of the project, or cannot be measured."""
-
-    slug = "usage.input"
-    hint = "inputs are files and directories of the project: `--in 'proto/**/*.proto'`"
 
 
 def measure(root: str, patterns: list[str], *, pruned: list[str]) -> dict[str, str]:

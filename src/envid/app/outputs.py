@@ -9,7 +9,7 @@ import stat
 from blake3 import blake3
 
 from envid.app.inputs import escaped, is_own
-from envid.errors import UsageError
+from envid.errors import OutputRefused
 
 Row = tuple[str, int, int, str, str]
 """Kind (``file``, ``directory``, ``link``), mode, size, BLAKE3, target: what ``manifest.Made`` has beside the path."""
@@ -20,13 +20,6 @@ BYTECODE = "__pycache__"
 _SPECIAL = 0o7000
 _PIECE = 65536
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-
-
-class OutputRefused(UsageError):
-    """A path that no command may declare as its output."""
-
-    slug = "usage.output"
-    hint = "outputs are files and directories of the project: `--out src/generated`"
 
 
 class OddOutput(Exception):

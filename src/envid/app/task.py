@@ -11,7 +11,7 @@ from envid.app.keys import DEFAULT_LAYER, identify_for
 from envid.app.measuring import is_repeatable
 from envid.app.project import read_limited
 from envid.app.workspace import Workspace
-from envid.errors import CommandNotStarted, ProjectNotFound, UsageError
+from envid.errors import CommandNotStarted, OutputRefused, ProjectNotFound, UsageError
 from envid.identity import components_of
 from envid.process import PINNED
 from envid.slot import Slot, narrow
@@ -125,7 +125,7 @@ def measure(task: Task) -> Measured:
     rows = inputs.measure(task.root, list(order.inputs), pruned=list(task.left))
     for path in task.paths:
         if any(inputs.escaped(path) == one or one.startswith(f"{inputs.escaped(path)}/") for one in rows):
-            raise outputs.OutputRefused(f"--out {inputs.escaped(path)} is an input as well")
+            raise OutputRefused(f"--out {inputs.escaped(path)} is an input as well")
     words = [inputs.escaped(word) for word in order.argv]
     refuse_secrets(words, "the command")
     components: dict[str, JSONValue] = {
