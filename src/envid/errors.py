@@ -45,14 +45,14 @@ class UsageError(EnvidError):
 class InputRefused(UsageError):
     """An input that is not there, leads out of the project, or cannot be measured."""
 
-    slug = "usage.input"
+    slug = "usage.run-input"
     hint = "inputs are files and directories of the project: `--in 'proto/**/*.proto'`"
 
 
 class OutputRefused(UsageError):
     """A path that no command may declare as its output."""
 
-    slug = "usage.output"
+    slug = "usage.run-output"
     hint = "outputs are files and directories of the project: `--out src/generated`"
 
 
