@@ -305,7 +305,7 @@ COMMANDS: Final[dict[str, Operation]] = {
         ),
         Operation(
             name="gc", prepare=_with_expired, work=_collect, good=_WELL, fallback=_exits, problems=sound,
-            complete=_expired_left, right=_nothing, after_power=older_lost,
+            complete=_expired_left, right=_nothing, after_power=older_lost, proves=False,
         ),
         Operation(
             name="export", prepare=partial(_with_project, with_new), work=_export, good=_WELL, fallback=_exits,
