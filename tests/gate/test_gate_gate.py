@@ -8,18 +8,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envid.gate import Absent, Fresh, Moved, ReadPass, Stale, WorkPass, WritePass, confirm, decide
-from envid.identity import Identity
+from envid.identity import COMPONENTS, Identity
 from envid.slot import Slot, key_of, narrow, of_identity
 from envid.store.cache import Candidate, Miss, find, put
 from envid.store.place import open_place
 
 scalars = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text("abc é", max_size=4)
 components = st.dictionaries(
-    st.text("abcdefgh-", min_size=1, max_size=6),
+    st.text("abcdefgh-", min_size=1, max_size=6) | st.sampled_from(sorted(COMPONENTS)),
     st.recursive(
         scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("xyz"), inner, max_size=3)
     ),
@@ -40,6 +40,7 @@ def passes() -> list[ReadPass | WorkPass | WritePass]:
     return [fresh.read, absent.work, leave]
 
 
+@settings(deadline=None)
 @given(st.none() | st.binary(max_size=200) | slots.map(lambda slot: slot.document), slots)
 def test_decide_is_total_and_pure(recorded: bytes | None, current: Slot) -> None:
     """For any bytes at all there is one of three answers, the same each time, and it is the one that the bytes mean."""

@@ -107,7 +107,7 @@ def test_what_is_laid_is_a_copy_with_exactly_its_mode(place: Place, tmp_path: Pa
     assert load(place, digest, limit=LIMIT) == b"x" * 5000
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_nothing_damaged_is_given(data: st.DataObject) -> None:
     """A flipped bit, a cut or something more anywhere in a blob: no bytes are given, and no file appears."""

@@ -59,7 +59,7 @@ def test_it_finds_and_reads_what_envid_keeps(tmp_path: Path, payload: bytes) -> 
     assert second_entry.read(second_entry.path_of(tmp_path / "cache", key), key) == (b"", payload)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_both_refuse_the_same(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """An entry that was changed anywhere is refused by both readers, or by neither."""
