@@ -25,6 +25,7 @@ from envid.store.place import BLOBS, ENTRIES, Place, Trouble, prepare
 from envid.store.proving import BLOB, EntryProof, wheel_parts
 from envid.values.frozen import dataclass
 from envid.values.progress import SILENT, Progress
+from envid.whole import shut
 
 WHEEL: Final = "wheels"
 """What counts call wheels and source archives; entries are called by their layer, and blobs ``blob``."""
@@ -184,7 +185,7 @@ def _append(place: Place, item: Item, stream: IO[bytes]) -> None:
             set_aside(place, path, damage.reason)
         raise
     finally:
-        os.close(handle)
+        shut(handle)
 
 
 def _proven(item: Item, pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
@@ -380,7 +381,7 @@ def _there(place: Place, item: Item, path: str) -> str | None:
         _clear(place, item, path, damage.reason)
         return None
     finally:
-        os.close(handle)
+        shut(handle)
 
 
 def _clear(place: Place, item: Item, path: str, reason: str) -> None:

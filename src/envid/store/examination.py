@@ -23,6 +23,7 @@ from envid.store.roots import read_root
 from envid.values.finding import Finding, Severity
 from envid.values.frozen import dataclass
 from envid.values.reason import MISSES
+from envid.whole import shut
 
 CODES: Final = {
     "damaged": "cache.damaged", "truncated": "cache.damaged", "header": "cache.damaged", "oversized": "cache.damaged",
@@ -178,7 +179,7 @@ def _artifact(place: Place, thing: Thing) -> str | None:
     except OSError:
         return "unreadable"
     finally:
-        os.close(opened[0])
+        shut(opened[0])
     return None if digest.hexdigest() == thing.digest else "damaged"
 
 

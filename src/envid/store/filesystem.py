@@ -12,6 +12,7 @@ from functools import cache
 from typing import Final
 
 from envid.values.frozen import dataclass
+from envid.whole import shut
 
 NETWORK: Final = frozenset({
     "9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "coda", "gfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs",
@@ -57,7 +58,7 @@ def of(path: str) -> Filesystem:
     except OSError:
         return UNKNOWN
     finally:
-        os.close(handle)
+        shut(handle)
 
 
 def mount_number(fdinfo: str) -> int | None:
