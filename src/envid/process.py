@@ -118,8 +118,11 @@ def attend(
                 list(argv), executable=program, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=stdout,
                 start_new_session=True, pass_fds=tuple(held), umask=0o022,
             )  # fmt: skip
-        # Not reaped yet: until then no other process gets its number, which is that of the group.
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        if hasattr(os, "waitid"):
+            # Not reaped yet: until then no other process gets its number, which is that of the group.
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        else:  # macOS before Python 3.13
+            child.wait()
     except BaseException as error:
         if child is not None:
             _ask(child.pid)
@@ -143,7 +146,7 @@ _GRACE: Final = 3.0
 def _ask(child: int) -> None:
     import signal
 
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGTERM)
 
 
@@ -152,7 +155,8 @@ def _end(child: int) -> None:
 
     # The group, not the child: an engine starts builds of its own, which would go on writing.
     if os.name == "posix":
-        with contextlib.suppress(ProcessLookupError):
+        # macOS: not permitted, where only ended processes are left in the group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child, signal.SIGKILL)
     else:
         os.kill(child, signal.SIGTERM)  # Windows ends the process for any signal but Ctrl-C
