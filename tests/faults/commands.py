@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import sys
 import time
@@ -274,6 +275,11 @@ def _exits(answer: str) -> bool:
     return answer.startswith("exit ") and answer[5:].isdigit() and int(answer[5:]) <= 10
 
 
+def _run_exits(answer: str) -> bool:
+    """The same for a run, whose status may be that of its command, which ends by SIGXFSZ where files are small."""
+    return _exits(answer) or answer == f"exit {128 + signal.SIGXFSZ}"
+
+
 def _nothing(root: str) -> Iterator[str]:
     yield from ()
 
@@ -284,22 +290,22 @@ COMMANDS: Final[dict[str, Operation]] = {
     operation.name: operation
     for operation in (
         Operation(
-            name="run-miss", long=True, prepare=_project, work=_run, good=_WELL, fallback=_exits,
+            name="run-miss", long=True, prepare=_project, work=_run, good=_WELL, fallback=_run_exits,
             problems=_run_problems, complete=_clean, right=_outputs_wrong, after_power=_run_after_power,
             follow=False, proves=False,
         ),
         Operation(
-            name="run-hit", long=True, prepare=_with_run_and_no_outputs, work=_run, good=_WELL, fallback=_exits,
+            name="run-hit", long=True, prepare=_with_run_and_no_outputs, work=_run, good=_WELL, fallback=_run_exits,
             problems=_run_problems, complete=_clean, right=_outputs_wrong, after_power=_run_after_power, follow=False,
             proves=False,
         ),
         Operation(
-            name="run-other", long=True, prepare=_with_run_and_other_outputs, work=_run, good=_WELL, fallback=_exits,
+            name="run-other", long=True, prepare=_with_run_and_other_outputs, work=_run, good=_WELL, fallback=_run_exits,
             problems=_run_problems, complete=_clean, right=_outputs_wrong, after_power=_run_after_power, follow=False,
             proves=False,
         ),
         Operation(
-            name="run-same", prepare=_with_run, work=_run, good=_WELL, fallback=_exits,
+            name="run-same", prepare=_with_run, work=_run, good=_WELL, fallback=_run_exits,
             problems=_run_problems, complete=_clean, right=_outputs_wrong, after_power=_run_after_power,
             follow=False, writes=False,
         ),
