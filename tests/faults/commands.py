@@ -300,9 +300,9 @@ COMMANDS: Final[dict[str, Operation]] = {
             proves=False,
         ),
         Operation(
-            name="run-other", long=True, prepare=_with_run_and_other_outputs, work=_run, good=_WELL, fallback=_run_exits,
-            problems=_run_problems, complete=_clean, right=_outputs_wrong, after_power=_run_after_power, follow=False,
-            proves=False,
+            name="run-other", long=True, prepare=_with_run_and_other_outputs, work=_run, good=_WELL,
+            fallback=_run_exits, problems=_run_problems, complete=_clean, right=_outputs_wrong,
+            after_power=_run_after_power, follow=False, proves=False,
         ),
         Operation(
             name="run-same", prepare=_with_run, work=_run, good=_WELL, fallback=_run_exits,

@@ -24,7 +24,7 @@ from faults.operations import Operation, Stage
 from faults.rows import Claim, Count, thinned
 from faults.tracing import END, READING, trial, unfit
 
-_STATES: Final = 2500
+_STATES: Final = 5000
 """States of one operation, about, at scale 1; what is more is drawn by lot, as many of each moment."""
 _STATES_LONG: Final = 800
 """The same of a whole command."""
@@ -32,7 +32,7 @@ _FEWEST: Final = 3
 """States of one moment that the short form, too, looks at."""
 _MOMENTS: Final = 4
 """Moments of an operation that takes long, in the short form."""
-_CUTS: Final = 64
+_CUTS: Final = 128
 """Places where the bytes of a file are cut, at scale 1."""
 _UMASK: Final = os.umask(0o022)
 os.umask(_UMASK)
