@@ -113,7 +113,7 @@ class Runner:
     service: Service[bytes] = field(default_factory=Service)
     scope: str = "refs/heads/main"
     now: float = 0.0
-    unpacked: Callable[[Path], None] = lambda workspace: None
+    unpacked: Callable[[Path], None] = lambda _: None
     """What happens to an archive on its way to the disk."""
     told: dict[str, str] = field(default_factory=dict)
     """Instead of what the cache says it matched."""

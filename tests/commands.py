@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from envid.app.outcome import Outcome
-from envid.app.run import run
-from envid.app.task import Order
+from envid.app.running.run import run
+from envid.app.running.task import Order
 from envid.app.verify import verify
 from envid.app.workspace import Workspace, open_workspace
 

@@ -45,7 +45,7 @@ CHANGING = {
     "truncate",
     "chmod",
 }
-ENVIRONMENT = {"app/project.py", "app/recall.py", "app/rerun.py", "process.py", "surface/console.py"}
+ENVIRONMENT = {"app/project.py", "app/recall.py", "app/running/rerun.py", "process.py", "surface/console.py"}
 CLOCK = {"app/workspace.py", "atomic.py", "process.py", "guard.py", "lock/fetch.py"}
 
 

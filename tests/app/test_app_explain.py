@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from envid.app.explain import explain
 from envid.app.ci import export
+from envid.app.explain import explain
 from envid.app.keys import identity, key
 from envid.errors import IdentityUnknown, InvalidLock, LockNotFound, UnsupportedSchema
 from envid.values.digest import NotCanonical

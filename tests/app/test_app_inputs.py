@@ -11,7 +11,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envid.app.inputs import escaped, matches, measure
+from envid.app.running.inputs import escaped, matches, measure
 from envid.errors import InputRefused
 
 

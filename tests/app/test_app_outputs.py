@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from commands import Commands
-from envid.app.outputs import beside, declared
-from envid.app.products import rows_of
-from envid.app.rerun import parse
-from envid.app.task import Order, measure, task_of
+from envid.app.running.outputs import beside, declared
+from envid.app.running.products import rows_of
+from envid.app.running.rerun import parse
+from envid.app.running.task import Order, measure, task_of
 from envid.errors import BadManifest, OutputRefused, UsageError
 from envid.gate import Absent, WritePass, confirm, decide
 from envid.manifest import Made, encode

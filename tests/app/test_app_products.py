@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands import Commands
-from envid.app.aside import dispose
-from envid.app.products import Restored, keep, restore, rows_of
+from envid.app.running.aside import dispose
+from envid.app.running.products import Restored, keep, restore, rows_of
 from envid.manifest import decode, encode
 from envid.store.place import Policy, open_place
 

@@ -13,9 +13,9 @@ import pytest
 
 from commands import Commands
 from envid.app.outcome import Outcome
-from envid.app.rerun import Words, request_of
-from envid.app.run import run
-from envid.app.task import Order
+from envid.app.running.rerun import Words, request_of
+from envid.app.running.run import run
+from envid.app.running.task import Order
 from envid.app.workspace import Workspace
 from envid.values.finding import Finding
 from envid.values.progress import Progress

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from envid.app.surroundings import differing, look, output_at, own, touched
-from envid.app.turns import turn
+from envid.app.running.surroundings import differing, look, output_at, own, touched
+from envid.app.running.turns import turn
 from envid.errors import GuardTimeout
 from envid.store.place import Place, open_place
 

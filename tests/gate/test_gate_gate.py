@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -122,7 +124,9 @@ def test_only_the_gate_makes_a_pass(kind: type) -> None:
 def test_a_pass_is_not_copied_and_does_not_leave(number: int) -> None:
     """Copying and pickling a pass is refused: what is read later is decided later."""
     leave = passes()[number]
-    for attempt in (copy.copy, copy.deepcopy, *(lambda it, p=p: pickle.dumps(it, p) for p in range(6))):
+    attempts: list[Callable[[object], object]] = [copy.copy, copy.deepcopy]
+    attempts += [partial(pickle.dumps, protocol=protocol) for protocol in range(6)]
+    for attempt in attempts:
         with pytest.raises(TypeError, match="not copied"):
             attempt(leave)
 

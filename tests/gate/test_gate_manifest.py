@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -70,7 +72,12 @@ def test_the_form() -> None:
 @pytest.mark.parametrize("kind", ["file", "directory", "link"])
 def test_a_path_that_is_none_is_refused(path: str, kind: Kind) -> None:
     """Absolute, upward, empty, over-long, ambiguous and unprintable paths are refused for every kind of thing."""
-    make = {"file": file, "directory": directory, "link": lambda path: link(path, "x")}[kind]
+    makers: dict[Kind, Callable[[str], Made]] = {
+        "file": file,
+        "directory": directory,
+        "link": lambda path: link(path, "x"),
+    }
+    make = makers[kind]
     with pytest.raises(BadManifest):
         encode([make(path)])
 

@@ -160,7 +160,7 @@ def test_rows_of_a_foreign_record_are_not_followed(venv: Path, tmp_path: Path) -
 
 
 def test_what_an_interrupted_removal_left_goes_with_the_next_undoing(venv: Path) -> None:
-    """A tree that was moved aside because somebody wrote in it, and then stayed, is removed; nothing of other names is."""
+    """A tree that was moved aside because somebody wrote in it, and then stayed, is removed, and nothing else is."""
     aside = venv / f"{journal.SNAPSHOT}.0123456789ab"
     (aside / "unpacked").mkdir(parents=True)
     (venv / f"{journal.SNAPSHOT}.mine").mkdir()

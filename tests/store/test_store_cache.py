@@ -6,6 +6,7 @@ import itertools
 import os
 import stat
 import threading
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -166,7 +167,7 @@ def test_what_is_planted_at_an_entrys_name_is_not_used(place: Place, tmp_path: P
     put(place, leave(SLOT), b"x")
     path, elsewhere = path_of(place), tmp_path / "elsewhere"
     os.replace(path, elsewhere)
-    planted = {
+    planted: dict[str, Callable[[], object]] = {
         "link": lambda: path.symlink_to(elsewhere), "dangling": lambda: path.symlink_to(tmp_path / "gone"),
         "pipe": lambda: os.mkfifo(path), "directory": path.mkdir,
         "socket": lambda: os.mknod(path, stat.S_IFSOCK | 0o600), "hard": lambda: os.link(elsewhere, path),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from envid.app import rerun
 from envid.app.outcome import Outcome
-from envid.app.outputs import Row
 from envid.app.recall import ask
+from envid.app.running import rerun
+from envid.app.running.outputs import Row
 from envid.errors import EnvidError, WriteFailed
 from envid.store.sidecar import MAX_BYTES, encode
 from envid.whole import make_directory, write

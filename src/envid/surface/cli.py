@@ -83,7 +83,7 @@ def _still(arguments: list[str]) -> tuple[str, int] | None:
 
 
 def _unchanged(arguments: list[str]) -> str | None:
-    said: str | None = __import__("envid.app.rerun").app.rerun.unchanged(arguments)
+    said: str | None = __import__("envid.app.running.rerun").app.running.rerun.unchanged(arguments)
     return said
 
 

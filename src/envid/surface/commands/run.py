@@ -6,8 +6,8 @@ import argparse
 import sys
 
 from envid.app.outcome import Outcome
-from envid.app.run import run
-from envid.app.task import Order
+from envid.app.running.run import run
+from envid.app.running.task import Order
 from envid.app.workspace import Workspace, open_workspace
 from envid.errors import UsageError
 from envid.surface.session import late

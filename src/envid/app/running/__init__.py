@@ -1,0 +1,1 @@
+"""`envid run`: a command behind the gate, from what it reads to what it made."""

@@ -1,0 +1,217 @@
+"""A command as it runs: in place, its previous outputs put aside, everything around it looked at before and after."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from envid.app.outcome import Outcome
+from envid.app.running import aside, products, surroundings
+from envid.app.running.inputs import OWN, escaped, is_below
+from envid.app.running.outputs import OddOutput, beside
+from envid.app.running.task import Measured, Task, again
+from envid.app.running.turns import Turn
+from envid.app.workspace import Workspace
+from envid.atomic import temporary_directory
+from envid.errors import BadManifest, EnvidError, WriteFailed
+from envid.gate import Absent, Moved, Stale, WorkPass, confirm
+from envid.identity import Change
+from envid.manifest import Made, encode
+from envid.process import attend, uninterrupted
+from envid.store.cache import Bypass, Diverged, put
+from envid.store.place import Place, prepare
+from envid.store.roots import remember
+from envid.store.usage import using
+from envid.values.frozen import dataclass
+from envid.values.progress import Progress
+from envid.whole import make_directory
+
+NAMED: Final = 3
+"""Paths that a message names before it counts the rest."""
+
+
+class Verify(Protocol):
+    """What ``app.verify.verify`` does; given, so that a run with nothing to do does not load it."""
+
+    def __call__(self, ws: Workspace, *, venv: str | None, name: str, progress: Progress) -> Outcome:
+        """Return the verdict on an environment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Why nothing was kept."""
+
+    reason: str
+    """One of ``values.reason.BYPASSES``."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performed:
+    """How a command ended, and what became of its outputs."""
+
+    status: int
+    refused: Refused | None
+    """None: the outputs are in the store."""
+    made: tuple[Made, ...] = ()
+    """What is in the store."""
+
+
+def perform(
+    task: Task, measured: Measured, decision: Stale | Absent, place: Place, turn: Turn, *, stdout: int | None,
+    drift: Callable[[], Refused | None],
+) -> Performed:  # fmt: skip
+    """Run the command of ``task`` and keep what it made, when everything allows it.
+
+    ``drift`` tells whether the environment is another than its lock says (``drifted``). A command that does not end
+    well leaves its outputs as they were. Raises CommandNotStarted, WriteFailed.
+    """
+    try:
+        with uninterrupted():
+            aside.begin(task.root, task.outputs)
+        # Not what envid itself puts beside the outputs.
+        without = [*task.left, *(beside(path, what) for path in task.paths for what in OWN)]
+        before = surroundings.look(task.root, without=without)
+        status = _attended(task, turn, stdout)
+        gone = products.missing(task.root, task.outputs)
+    except BaseException:
+        with uninterrupted():
+            aside.undo(task.root, task.paths)
+        raise
+    with uninterrupted():
+        aside.undo(task.root, task.paths if status else gone)
+        if not status:
+            aside.finish(task.root, [path for path in task.paths if path not in gone])
+    if status:
+        refused = Refused(reason="failed", message=f"the command ended with status {status}")
+        return _refused(place, measured, refused, status)
+    if gone:
+        refused = Refused(reason="no-output", message=f"the command did not make {_some(gone)}")
+        return _refused(place, measured, refused, 0)
+    after = surroundings.look(task.root, without=without)
+    paths = surroundings.differing(before, after)
+    disturbed = _disturbed(measured, paths, surroundings.own(paths, before, turn.is_others))
+    kept = disturbed or _kept(task, measured, decision.work, place, drift)
+    if isinstance(kept, Refused):
+        return _refused(place, measured, kept, 0)
+    return Performed(status=0, refused=None, made=kept)
+
+
+def _refused(place: Place, measured: Measured, refused: Refused, status: int) -> Performed:
+    place.tally.add(measured.slot.layer, refused.reason)
+    return Performed(status=status, refused=refused)
+
+
+def _attended(task: Task, turn: Turn, stdout: int | None) -> int:
+    with temporary_directory(prefix="envid-run-") as private:
+        seen = {"HOME": str(private / "home"), "TMPDIR": str(private / "tmp")}
+        for path in seen.values():
+            make_directory(path, mode=0o700)
+        try:
+            return attend(
+                task.order.argv, program=task.program, env={**seen, **task.variables}, cwd=task.root, stdout=stdout,
+                held=turn.descriptors,
+            )  # fmt: skip
+        finally:
+            # Where the command took the right to write from a directory of its own.
+            with contextlib.suppress(WriteFailed, OSError):
+                aside.dispose(str(private))
+
+
+def _disturbed(measured: Measured, paths: tuple[str, ...], outside: tuple[str, ...]) -> Refused | None:
+    """Return what of the project changed, and must not have; ``outside`` are those of ``paths`` that no other run made.
+
+    An input counts whoever changed it: another run that made it anew gave the command a part of it to read, even
+    where the bytes are the same again by now.
+    """
+    read = [path for path in paths if escaped(path) in measured.inputs]
+    if read:
+        return Refused(reason="inputs-changed", message=f"while the command ran, {_some(read)} changed")
+    decisive = [path for path in outside if is_below(path, ["pyproject.toml", "lockfiles"])]
+    if decisive:
+        return Refused(reason="moved", message=f"while the command ran, {_some(decisive)} changed")
+    if outside:
+        return Refused(reason="wrote-outside", message=f"the command changed {_some(outside)}, which is no output")
+    return None
+
+
+def _kept(
+    task: Task, measured: Measured, work: WorkPass, place: Place, drift: Callable[[], Refused | None]
+) -> tuple[Made, ...] | Refused:
+    """Return what is in the store now, or why it is not; in the order in which the questions cost time."""
+    try:
+        products.check(task.root, task.paths)
+        trouble = prepare(place)
+        if trouble is not None:
+            return Refused(reason=trouble.reason, message=trouble.message)
+        difference = drift()
+        if difference is not None:
+            return difference
+        with using(place, purpose="envid run"):
+            return _published(task, measured, work, place)
+    except (OddOutput, BadManifest) as error:
+        return Refused(reason="odd-output", message=str(error))
+    except OSError as error:
+        return Refused(reason="odd-output", message=f"an output cannot be read: {error.strerror}: {error.filename}")
+
+
+def _published(task: Task, measured: Measured, work: WorkPass, place: Place) -> tuple[Made, ...] | Refused:
+    made = products.keep(place, task.root, task.paths)
+    if isinstance(made, Bypass):
+        return Refused(reason=made.reason, message=made.message)
+    manifest = encode(made)
+    try:
+        # Measured last, when nothing but the entry is left to write.
+        now = again(task)
+    except EnvidError as error:
+        return Refused(reason="inputs-changed", message=f"what the command read cannot be measured: {error.message}")
+    leave = confirm(work, now.slot)
+    if isinstance(leave, Moved):
+        return _moved(leave.changes)
+    stored = put(place, leave, manifest)
+    if isinstance(stored, Bypass):
+        return Refused(reason=stored.reason, message=stored.message)
+    if isinstance(stored, Diverged):
+        return Refused(
+            reason="diverged",
+            message=f"the command made other bytes than before under {measured.slot.key}: the manifest that is kept is "
+            f"{stored.first[:16]}, that of what it made now {stored.second[:16]}",
+        )
+    remember(place, task.root, keys=[measured.slot.key])
+    return made
+
+
+def _moved(changes: tuple[Change, ...]) -> Refused:
+    only = all(change.component == "inputs" for change in changes)
+    what = "; ".join(change.text for change in changes[:NAMED])
+    return Refused(reason="inputs-changed" if only else "moved", message=f"while the command ran, {what}")
+
+
+def drifted(task: Task, turn: Turn, verify: Verify, progress: Progress) -> Refused | None:
+    """Return how the environment of ``task`` is not, or was not in this turn, what its lock says.
+
+    None as well when what the command makes does not depend on that.
+    """
+    if not task.checks_environment or task.environment is None:
+        return None
+    # A verdict says how it is now; the command ran a while ago, and an installation may have mended it since.
+    path = None if turn.since_ns is None else surroundings.touched(task.environment, turn.since_ns)
+    if path is not None:
+        return Refused(reason="moved", message=f"while the command ran, {escaped(path)} changed")
+    try:
+        outcome = verify(task.ws, venv=task.environment, name=task.order.name, progress=progress)
+    except EnvidError as error:
+        return Refused(reason="drifted", message=f"{task.environment} cannot be verified: {error.message}")
+    # Whether the lock still answers pyproject.toml has no say in what is installed.
+    found = [one for one in outcome.findings if one.severity == "error" and not one.code.startswith("lock.")]
+    if not found:
+        return None
+    counted: Mapping[str, int] = {one.code: sum(other.code == one.code for other in found) for one in found}
+    listed = ", ".join(f"{number} {code}" for code, number in sorted(counted.items()))
+    return Refused(reason="drifted", message=f"{task.environment} is not what the lock says ({listed})")
+
+
+def _some(paths: list[str] | tuple[str, ...]) -> str:
+    named = ", ".join(escaped(path) for path in paths[:NAMED])
+    return f"{named} and {len(paths) - NAMED} more" if len(paths) > NAMED else named
