@@ -45,7 +45,7 @@ class Target:
         """Read it, and say what is wrong."""
         try:
             found = self.read()
-        except (EnvidError, OSError, ValueError, ArithmeticError, LookupError, MemoryError, TypeError) as error:
+        except (EnvidError, OSError, ValueError, AssertionError, LookupError, MemoryError, TypeError) as error:
             yield f"raised {error!r}"
             return
         if isinstance(found, Miss):
