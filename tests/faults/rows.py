@@ -26,7 +26,7 @@ class Row:
     def line(self) -> str:
         """The row in words: ``0 failures in N``."""
         count = f"skipped: {self.skipped}" if self.skipped else f"{len(self.failures)} failures in {self.trials:,}"
-        return f"{self.part:8} {self.name:16} {self.claim:72} {count}"
+        return f"{self.part:9} {self.name:10} {self.claim:74} {count}"
 
 
 @dataclass(kw_only=True)
