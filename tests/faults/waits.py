@@ -23,8 +23,6 @@ WAIT: Final = 0.3
 """Seconds that a waiter gives its holder here."""
 _LATE: Final = 3.0
 """Seconds by which a wait may be longer on a machine that is busy."""
-_AT_ONCE: Final = 2.0
-"""Seconds in which a guard that nobody holds is had."""
 
 
 @contextmanager
