@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Mapping
@@ -252,8 +253,8 @@ def test_entries_of_a_project_bring_their_blobs(filled: Filled) -> None:
     assert filled.export().data["files"] == {"contents": 2, "wheels": 2, "blob": 1, "run": 1}
     assert filled.export(layers=("run",)).data["files"] == {"blob": 1, "run": 1}
     assert filled.export(layers=("wheels",)).data["files"] == {"wheels": 2}
-    assert filled.export(layers=("wheel",)).notes[0].startswith("nothing of wheel in the cache is known to be used")
-    assert filled.export(layers=("wheel",), roots_only=False).notes == ("there is nothing of wheel in the cache",)
+    assert filled.export(layers=("venv",)).notes[0].startswith("nothing of venv in the cache is known to be used")
+    assert filled.export(layers=("venv",), roots_only=False).notes == ("there is nothing of venv in the cache",)
     assert filled.export(layers=("run",), roots_only=False).data["files"] == {"blob": 2, "run": 2}
     assert filled.export(layers=("blob",), roots_only=False).data["files"] == {"blob": 2}
     assert filled.export(roots_only=False).data["files"] == {"contents": 2, "wheels": 2, "blob": 2, "run": 2}
@@ -307,6 +308,62 @@ def test_an_export_replaces_files_only(filled: Filled, tmp_path: Path) -> None:
     filled.here.cache.chmod(0o777)
     with pytest.raises(StoreError):
         filled.export()
+
+
+@pytest.mark.parametrize("held", [b"[project]\n", bytes(512), b"PK" + bytes(20000), archive_of({"a.txt": b"a"})])
+def test_an_export_leaves_the_files_of_others(filled: Filled, tmp_path: Path, held: bytes) -> None:
+    """A file that is no archive of a store is named and stays as it is, what is empty or such an archive is replaced."""
+    mine = tmp_path / "pyproject.toml"
+    mine.write_bytes(held)
+    with pytest.raises(UsageError, match=r"pyproject\.toml .*not overwritten"):
+        cache_export(filled.here.workspace(), str(mine))
+    assert mine.read_bytes() == held
+    for own in (b"", bytes(10240), filled.file.read_bytes()):
+        mine.write_bytes(own)
+        cache_export(filled.here.workspace(), str(mine))
+        assert mine.read_bytes() == filled.file.read_bytes()
+
+
+def test_an_export_makes_no_directories_but_its_own(filled: Filled, tmp_path: Path) -> None:
+    """A mistyped directory is a usage error and is not made; the project's `.envid` is made when it is missing."""
+    with pytest.raises(UsageError, match="no directory .*nowhere"):
+        cache_export(filled.here.workspace(), str(tmp_path / "nowhere" / "a.tar"))
+    assert not (tmp_path / "nowhere").exists()
+    own = filled.here.root / ".envid"
+    shutil.rmtree(own, ignore_errors=True)
+    cache_export(filled.here.workspace(), str(own / "store.tar"))
+    assert (own / "store.tar").is_file()
+    shutil.rmtree(own)
+
+
+def test_a_layer_that_nothing_has_is_a_usage_error(filled: Filled, tmp_path: Path) -> None:
+    """Of a mistyped layer the nearest is named, and nothing is written; a known one may have nothing."""
+    with pytest.raises(UsageError, match="wheeels") as refused:
+        cache_export(filled.here.workspace(), str(tmp_path / "a.tar"), layers=("wheeels",))
+    assert "nearest is `wheels`" in refused.value.hint
+    assert not (tmp_path / "a.tar").exists()
+    assert cache_export(filled.here.workspace(), str(tmp_path / "a.tar"), layers=("run",)).data["files"] == {}
+
+
+def test_an_archive_may_go_to_standard_output(filled: Filled) -> None:
+    """`-` writes the same bytes to a pipe and its words to stderr; to a terminal, and with --json, it is refused."""
+    variables = {**os.environ, "ENVID_CACHE_DIR": str(filled.here.cache)}
+    command = [str(Path(sys.executable).parent / "envid"), "cache", "export", "-"]
+    done = subprocess.run(command, cwd=filled.here.root, env=variables, capture_output=True, check=True)
+    assert done.stdout == filled.file.read_bytes()
+    assert b"4 files" in done.stderr
+    refused = subprocess.run(
+        [*command, "--json"], cwd=filled.here.root, env=variables, capture_output=True, check=False
+    )
+    assert (refused.returncode, json.loads(refused.stdout)["error"]["slug"]) == (2, "usage")
+    ours, theirs = os.openpty()
+    try:
+        shown = subprocess.run(command, cwd=filled.here.root, env=variables, stdout=theirs, check=False)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert shown.returncode == 2
+    assert not (filled.here.root / "-").exists()
 
 
 # --- whom to believe ----------------------------------------------------------------------

@@ -13,11 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from envid.app.ci import ARCHIVE
 from envid.app.outcome import Outcome, count
 from envid.app.storing import opened
 from envid.app.workspace import Workspace
-from envid.atomic import replacing
+from envid.atomic import replacing, temporary_directory
 from envid.errors import ArchiveUnreadable, EnvidError, UsageError
+from envid.identity import LAYERS
 from envid.installed.wheel import read_contents
 from envid.lock.pylock import read as read_lock
 from envid.store import archive, contents
@@ -33,6 +35,7 @@ from envid.values.artifact import Sha256
 from envid.values.digest import NotCanonical, blake3_hex, parse_canonical
 from envid.values.finding import Finding, Severity
 from envid.values.frozen import dataclass
+from envid.values.nearest import nearest, quoted
 from envid.values.progress import SILENT, Progress
 from envid.values.reason import BYPASSES, MISSES, PASSED
 
@@ -41,6 +44,7 @@ _FAILURES: Final = frozenset({"space", "unwritable", "read-only", "no-directory"
 """Reasons that are a finding of their own: the store is at fault, or somebody lies."""
 _MAX_WHEELS: Final = 10_000
 """Wheels whose contents one import computes; those of the others are unproven."""
+_PIECE: Final = 1024 * 1024
 _MAX_DOCUMENT: Final = 4096
 """Bytes of the document of a slot of contents; it has one digest and one number."""
 
@@ -56,33 +60,93 @@ def cache_export(
     roots_only: bool = True,
     progress: Progress = SILENT,
 ) -> Outcome:
-    """Write an archive of the store at ``file``, whole or not at all; equal files give equal bytes.
+    """Write an archive of the store at ``file`` (``-``: standard output), whole or not at all; equal files, equal bytes.
+
+    An existing file is replaced when it is empty or such an archive itself.
 
     ``layers``: entries of these layers, ``wheels``, and the blobs that the entries name; all if none is given.
     ``roots_only``: what this project uses, else everything. ``data``: ``{"file", "size", "files": {layer: number},
-    "skipped": {reason: number}}``, the size in bytes. Raises StoreError for a store that others can write, WriteFailed.
+    "skipped": {reason: number}}``, the size in bytes. Raises StoreError for a store that others can write, WriteFailed,
+    and UsageError for a place where no archive belongs, or a layer that nothing has.
     """
-    path = os.path.abspath(file)
-    if os.path.lexists(path) and not os.path.isfile(path):
-        # A rename would put the archive in the place of /dev/null, too.
-        raise UsageError(f"{path} is there, and is not a file", hint="name the file to write", path=path)
-    with opened(ws) as place, using(place, purpose="envid cache export"):
+    path = file if file == "-" else os.path.abspath(file)
+    with contextlib.ExitStack() as work:
+        out = _stdout() if file == "-" else None
+        if out is None:
+            _insist_on_place(ws, path)
+        else:
+            path_of_it = work.enter_context(temporary_directory()) / "store.tar"
+        place = work.enter_context(opened(ws))
+        work.enter_context(using(place, purpose="envid cache export"))
         place.sound()
+        _insist_on_layers(ws, place, layers)
         items = _chosen(place, _used(ws, place) if roots_only else None, frozenset(layers))
         # What a store holds is its owner's; an archive of it is, too.
-        with replacing(path, mode=0o600) as stream:
+        with replacing(path if out is None else path_of_it, mode=0o600, durable=out is None) as stream:
             written = archive.write(place, items, stream, progress=progress)
+        if out is not None:
+            # By way of a file: what proves to be damaged while it is copied is taken back from the end of it.
+            with open(path_of_it, "rb") as made:
+                while piece := made.read(_PIECE):
+                    out.write(piece)
+            out.flush()
     total = sum(written.files.values())
     lines = [f"{path}: {count(total, 'file')}{_listed(written.files)}, {show_size(written.size)}"]
     lines += _reasons(written.skipped, "left out")
+    notes = () if total else (_nothing(layers, roots_only=roots_only),)
     return Outcome(
         command="cache-export",
-        answer="\n".join(lines),
-        notes=() if total else (_nothing(layers, roots_only=roots_only),),
+        answer="" if out is not None else "\n".join(lines),
+        notes=notes if out is None else (*lines, *notes),
         data={
             "file": path, "size": written.size, "files": dict(written.files), "skipped": dict(written.skipped),
         },
     )  # fmt: skip
+
+
+def _insist_on_place(ws: Workspace, path: str) -> None:
+    """Raise UsageError unless an archive may be written at ``path``, which nobody who mistyped wants to lose."""
+    if os.path.lexists(path) and not os.path.isfile(path):
+        # A rename would put the archive in the place of /dev/null, too.
+        raise UsageError(f"{path} is there, and is not a file", hint="name the file to write", path=path)
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory) and directory != os.path.join(ws.place, os.path.dirname(ARCHIVE)):
+        raise UsageError(f"there is no directory {directory}", hint="make it first, or name another file", path=path)
+    try:
+        ours = not os.path.lexists(path) or os.path.getsize(path) == 0 or archive.is_ours(path)
+    except OSError as error:
+        raise UsageError(f"{path} is there, and cannot be read: {error.strerror}", path=path) from error
+    if not ours:
+        raise UsageError(
+            f"{path} is there, and is no archive of a cache: it is not overwritten",
+            hint="name another file, or remove this one first", path=path,
+        )  # fmt: skip
+
+
+def _insist_on_layers(ws: Workspace, place: Place, layers: Sequence[str]) -> None:
+    if not layers:
+        return
+    there = {item.layer for item in archive.everything(place)}
+    known = {*there, *LAYERS, *ws.intent.settings.layers, WHEEL, BLOB, contents.LAYER, "run"}
+    for layer in layers:
+        if layer not in known:
+            near = nearest(layer, known)
+            raise UsageError(
+                f"--layer {quoted(layer)}: the cache has no such layer",
+                hint=f"the nearest is `{near}`; known are: {', '.join(sorted(known))}",
+            )
+
+
+def _stdout() -> BinaryIO:
+    """Return standard output, for bytes; raise UsageError for a terminal, and where there is none."""
+    stream: BinaryIO | None = getattr(sys.stdout, "buffer", None)
+    if stream is None:
+        raise UsageError("there is no standard output to write the archive to", hint="name the file to write")
+    if sys.stdout.isatty():
+        raise UsageError(
+            "an archive is not written to a terminal", hint="redirect it, `envid cache export - > FILE`, or name a file"
+        )
+    return stream
 
 
 def _nothing(layers: Sequence[str], *, roots_only: bool) -> str:

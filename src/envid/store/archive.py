@@ -98,6 +98,22 @@ def item_of(name: str) -> Item | None:
     return item if fits and item.name == name else None
 
 
+def is_ours(path: str) -> bool:
+    """Tell whether the file ``path`` begins as an archive of a store does; raise OSError.
+
+    An archive of nothing is one record of zeros.
+    """
+    with open(path, "rb") as stream:
+        if os.fstat(stream.fileno()).st_size == ustar.RECORD and stream.read() == bytes(ustar.RECORD):
+            return True
+        stream.seek(0)
+        try:
+            member = ustar.Reader(stream).next()
+        except (ustar.CutShort, ustar.NoArchive):
+            return False
+    return member is not None and member.kind == "file" and item_of(member.name) is not None
+
+
 # --- writing ------------------------------------------------------------------------------
 
 

@@ -46,7 +46,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
     explain.add_argument("what", metavar="KEY|LAYER", nargs="?", help="what to explain (default: the layer env)")
     explain.add_argument("--target", metavar="T", help="the target (default: this interpreter and host)")
     explain.add_argument("--name", metavar="NAME", default="default", help="the lock (default: `default`)")
-    made["export"].add_argument("file", metavar="FILE", help="the archive to write, a plain tar file")
+    made["export"].add_argument(
+        "file", metavar="FILE", help="the archive to write, a plain tar file; `-` for standard output"
+    )
     made["export"].add_argument("--all", action="store_true", help="everything, whoever uses it")
     made["export"].add_argument(
         "--layer", metavar="L", action="append", default=[], help="`wheels`, or entries of this layer (default: all)"
@@ -93,6 +95,8 @@ def _explain(options: argparse.Namespace, progress: Progress) -> Outcome:
 
 
 def _export(options: argparse.Namespace, progress: Progress) -> Outcome:
+    if options.file == "-" and options.json:
+        raise UsageError("`-` writes the archive to standard output, where --json writes", hint="name a file")
     return cache_export(
         _workspace(options), options.file, layers=tuple(options.layer), roots_only=not options.all, progress=progress
     )
