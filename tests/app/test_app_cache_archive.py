@@ -312,7 +312,7 @@ def test_an_export_replaces_files_only(filled: Filled, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("held", [b"[project]\n", bytes(512), b"PK" + bytes(20000), archive_of({"a.txt": b"a"})])
 def test_an_export_leaves_the_files_of_others(filled: Filled, tmp_path: Path, held: bytes) -> None:
-    """A file that is no archive of a store is named and stays as it is, what is empty or such an archive is replaced."""
+    """A file that is no archive of a store is named and stays; what is empty or such an archive is replaced."""
     mine = tmp_path / "pyproject.toml"
     mine.write_bytes(held)
     with pytest.raises(UsageError, match=r"pyproject\.toml .*not overwritten"):
@@ -326,7 +326,7 @@ def test_an_export_leaves_the_files_of_others(filled: Filled, tmp_path: Path, he
 
 def test_an_export_makes_no_directories_but_its_own(filled: Filled, tmp_path: Path) -> None:
     """A mistyped directory is a usage error and is not made; the project's `.envid` is made when it is missing."""
-    with pytest.raises(UsageError, match="no directory .*nowhere"):
+    with pytest.raises(UsageError, match=r"no directory .*nowhere"):
         cache_export(filled.here.workspace(), str(tmp_path / "nowhere" / "a.tar"))
     assert not (tmp_path / "nowhere").exists()
     own = filled.here.root / ".envid"

@@ -12,7 +12,7 @@ import pytest
 from packaging.pylock import Pylock
 
 from envid.app.vendor import vendor
-from envid.errors import DigestMismatch, LockError, Offline, SdistRefused, TargetNotCovered, WriteFailed
+from envid.errors import DigestMismatch, LockError, Offline, SdistRefused, TargetNotCovered, UsageError, WriteFailed
 from envid.lock.install import uv_binary
 from index_server import index_server
 from locked import LockedProject, picture
@@ -115,6 +115,31 @@ def test_what_does_not_belong_is_reported_and_stays(project: LockedProject) -> N
     assert (house(project) / "notes.txt").read_text() == "mine"
     assert any("replaced alpha-1.0" in note for note in outcome.notes)
     assert (house(project) / "alpha-1.0-py3-none-any.whl").stat().st_size > 100
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("requirements.txt", "alpha\n"), ("requirements.txt", "--no-index\n--find-links .\nalpha==1.0\n"),
+        ("pylock.toml", 'lock-version = "1.0"\ncreated-by = "uv"\npackages = []\n'), ("pylock.toml", "[broken\n"),
+    ],
+)  # fmt: skip
+def test_files_of_others_are_named_and_stay(project: LockedProject, file: str, text: str) -> None:
+    """Where a file that vendor did not write has the name of one of its own, nothing at all is written."""
+    house(project).mkdir()
+    (house(project) / file).write_text(text)
+    before = picture(house(project))
+    with pytest.raises(UsageError, match=file.replace(".", r"\.")):
+        vendor(project.workspace(), str(house(project)))
+    assert picture(house(project)) == before
+
+
+def test_the_locks_of_a_project_are_no_wheelhouse(project: LockedProject) -> None:
+    """`envid vendor lockfiles` does not replace the lock that it reads."""
+    before = picture(project.root)
+    with pytest.raises(UsageError, match=r"pylock\.toml"):
+        vendor(project.workspace(), str(project.root / "lockfiles"))
+    assert picture(project.root) == before
 
 
 def test_each_artifact_costs_at_most_one_request(project: LockedProject) -> None:

@@ -60,7 +60,8 @@ def cache_export(
     roots_only: bool = True,
     progress: Progress = SILENT,
 ) -> Outcome:
-    """Write an archive of the store at ``file`` (``-``: standard output), whole or not at all; equal files, equal bytes.
+    """Write an archive of the store at ``file`` (``-``: standard output), whole or not at all; equal files give equal
+    bytes.
 
     An existing file is replaced when it is empty or such an archive itself.
 
@@ -72,22 +73,21 @@ def cache_export(
     path = file if file == "-" else os.path.abspath(file)
     with contextlib.ExitStack() as work:
         out = _stdout() if file == "-" else None
+        # By way of a file: what proves to be damaged while it is copied is taken back from the end of it.
+        made = path if out is None else str(work.enter_context(temporary_directory()) / "store.tar")
         if out is None:
             _insist_on_place(ws, path)
-        else:
-            path_of_it = work.enter_context(temporary_directory()) / "store.tar"
         place = work.enter_context(opened(ws))
         work.enter_context(using(place, purpose="envid cache export"))
         place.sound()
         _insist_on_layers(ws, place, layers)
         items = _chosen(place, _used(ws, place) if roots_only else None, frozenset(layers))
         # What a store holds is its owner's; an archive of it is, too.
-        with replacing(path if out is None else path_of_it, mode=0o600, durable=out is None) as stream:
+        with replacing(made, mode=0o600, durable=out is None) as stream:
             written = archive.write(place, items, stream, progress=progress)
         if out is not None:
-            # By way of a file: what proves to be damaged while it is copied is taken back from the end of it.
-            with open(path_of_it, "rb") as made:
-                while piece := made.read(_PIECE):
+            with open(made, "rb") as source:
+                while piece := source.read(_PIECE):
                     out.write(piece)
             out.flush()
     total = sum(written.files.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from envid import atomic
@@ -13,11 +13,12 @@ from envid.app.outcome import Outcome
 from envid.app.project import lock_shown
 from envid.app.selecting import resolve, target_for
 from envid.app.workspace import Workspace
-from envid.errors import NoCompatibleArtifact
+from envid.errors import NoCompatibleArtifact, UsageError
 from envid.installed.wheelhouse import EXTRA_HINT
 from envid.lock import wheelhouse
 from envid.lock.pylock import parse, read
 from envid.store.wheels import artifact_path, file_sha256
+from envid.values.amount import show_size
 from envid.values.artifact import Artifact, Lock, Resolution, Sha256
 from envid.values.finding import Finding
 from envid.values.progress import SILENT, Progress
@@ -37,19 +38,21 @@ def vendor(
     ``targets`` defaults to those declared, and to the host where none is. Equal locks and targets
     give equal bytes. Nothing is removed: what does not belong is a finding ``wheelhouse.extra``.
     Raises what ``fetch_artifacts`` raises, and LockNotFound, InvalidLock, TargetNotCovered,
-    NoCompatibleArtifact, SdistRefused, DependencyRefused, WriteFailed.
+    NoCompatibleArtifact, SdistRefused, DependencyRefused, WriteFailed, and UsageError for a directory with a file in
+    the place of one of ours that envid did not write there.
     """
     lock = read(workspace.read_lock(name), path=lock_shown(name))
     resolutions = _resolutions(workspace, lock, targets, name)
     artifacts = wheelhouse.artifacts_of(resolutions.values())
     folder = Path(os.path.abspath(directory))
     texts = _texts(lock, resolutions)
+    _insist_on_place(folder, texts)
     fetched, replaced = _fill(workspace, artifacts, folder, name=name, progress=progress)
     for filename, data in texts.items():
         atomic.write(folder / filename, data)
     extra = _extra(folder, {artifact.filename for artifact in artifacts} | texts.keys())
     size = sum((folder / artifact.filename).stat().st_size for artifact in artifacts)
-    notes = [f"{folder}: {_files(len(artifacts))}, {size} bytes, {fetched} fetched"]
+    notes = [f"{folder}: {_files(len(artifacts))}, {show_size(size)}, {fetched} fetched"]
     notes += [f"replaced {filename}, which was not the file in the lock" for filename in replaced]
     return Outcome(
         command="vendor",
@@ -64,6 +67,24 @@ def vendor(
         },
         findings=(*_source_archives(artifacts), *extra),
     )
+
+
+def _insist_on_place(folder: Path, names: Iterable[str]) -> None:
+    """Raise UsageError, before anything is written, unless files of these names in ``folder`` are ours to replace."""
+    for name in names:
+        path = folder / name
+        try:
+            with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as stream:
+                own = os.path.isfile(path) and wheelhouse.is_own(name, stream.read())
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            own = False
+        if not own:
+            raise UsageError(
+                f"{path} was not written by `envid vendor`, and is not replaced: nothing was written",
+                hint="name a directory of its own for the wheelhouse", path=str(path),
+            )  # fmt: skip
 
 
 def _files(count: int) -> str:

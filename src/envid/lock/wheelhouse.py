@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
@@ -12,6 +13,8 @@ from envid.values.target import Target
 
 LOCK: str = "pylock.toml"
 REQUIREMENTS: str = "requirements.txt"
+_OPTIONS: tuple[str, ...] = ("# written by envid vendor, which replaces it", "--no-index", "--find-links .")
+"""The first lines of requirements; by the first of them ``is_own`` knows its own."""
 
 
 def artifacts_of(resolutions: Iterable[Resolution]) -> tuple[Artifact, ...]:
@@ -53,7 +56,7 @@ def requirements_of(lock: Lock) -> bytes:
 
     pip and uv both take the options at the top from the file, and look for files beside it.
     """
-    lines = ["--no-index", "--find-links ."]
+    lines = list(_OPTIONS)
     for entry in lock.distributions:
         artifacts = [*entry.wheels, *(one for one in (entry.sdist, entry.archive) if one is not None)]
         marker = f" ; {entry.marker}" if entry.marker else ""
@@ -63,10 +66,38 @@ def requirements_of(lock: Lock) -> bytes:
 
 def requirements_for(resolution: Resolution) -> bytes:
     """Return hashed requirements for one target, without markers."""
-    lines = ["--no-index", "--find-links ."]
+    lines = list(_OPTIONS)
     for item in resolution.selected:
         lines += _requirement(f"{item.name}=={item.version}", [item.artifact] if item.artifact else [])
     return ("\n".join(lines) + "\n").encode()
+
+
+def is_own(filename: str, data: bytes) -> bool:
+    """Tell whether a file beside artifacts is one that this module wrote, and may be written again.
+
+    The lock of a project is made by envid, too: it is told by its inputs, and by artifacts that are elsewhere.
+    """
+    if filename != LOCK:
+        return data.startswith(f"{_OPTIONS[0]}\n".encode())
+    try:
+        document = tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
+        return False
+    packages, tool = document.get("packages"), document.get("tool", {"envid": {}})
+    envid = tool.get("envid") if isinstance(tool, dict) and tool.keys() == {"envid"} else None
+    if document.get("created-by") != "envid" or not isinstance(envid, dict) or not isinstance(packages, list):
+        return False
+    return envid.keys() <= {"format", "digest"} and all(_is_beside(package) for package in packages)
+
+
+def _is_beside(package: object) -> bool:
+    if not isinstance(package, dict):
+        return False
+    wheels = package.get("wheels", [])
+    artifacts = [*(wheels if isinstance(wheels, list) else [None])]
+    artifacts += [package[name] for name in ("sdist", "archive") if name in package]
+    paths = [one.get("path") if isinstance(one, dict) and "url" not in one else None for one in artifacts]
+    return all(isinstance(path, str) and "/" not in path for path in paths)
 
 
 def differ(resolutions: Iterable[Resolution]) -> bool:
