@@ -166,6 +166,38 @@ def test_a_read_only_cache_costs_no_answer(project: Project, right: Right, warm:
     _finds_an_edit(project, prefix=prefix)
 
 
+def _told(project: Project, reason: str, *, prefix: tuple[str, ...] = ()) -> None:
+    """stats says why the cache is not used, in words and as data; gc and repair refuse with a way out."""
+    assert "why the cache is not used" in project.ok("cache", "stats", prefix=prefix).stdout
+    trouble = project.ok("cache", "stats", "--json", prefix=prefix).json["data"]["trouble"]
+    assert (trouble["reason"], "ENVID_CACHE_DIR" in trouble["hint"]) == (reason, True)
+    for verb in ("gc", "repair"):
+        done = project.run("cache", verb, prefix=prefix)
+        assert (done.status, "the cache is not used" in done.stderr, "ENVID_CACHE_DIR" in done.stderr) == (
+            7,
+            True,
+            True,
+        )
+
+
+@pytest.mark.parametrize("setting", [_file, _nowhere, _dangling])
+def test_an_impossible_cache_is_told_by_those_who_look_at_it(project: Project, setting: Setting) -> None:
+    """Where no cache can be, stats, gc and repair say so and what to do."""
+    _told(setting(project), "no-directory")
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["empty", "warm"])
+def test_a_read_only_cache_is_told_by_those_who_look_at_it(project: Project, warm: bool) -> None:
+    """On a filesystem that takes no bytes, stats, gc and repair say so and what to do."""
+    project.cache.mkdir(mode=0o700)
+    if warm:
+        project.ok("sync")
+    where = f"'{project.cache}'"
+    _told(
+        project, "read-only", prefix=mounted(project, f"mount --bind {where} {where}; mount -o remount,ro,bind {where}")
+    )
+
+
 @pytest.mark.parametrize("size", ["4k", "48k"])
 def test_a_full_disk_costs_no_answer(project: Project, right: Right, size: str) -> None:
     """On a disk that fills up under the cache, with nothing kept free, every answer is the right one."""

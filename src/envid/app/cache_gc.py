@@ -9,6 +9,7 @@ from envid.app.workspace import Workspace, now_ns
 from envid.errors import NetworkFilesystem
 from envid.store import filesystem
 from envid.store.collection import KEPT, Report, collect
+from envid.store.place import insist_on_writing
 from envid.values.amount import show_size
 from envid.values.digest import JSONValue
 from envid.values.progress import SILENT, Progress
@@ -33,6 +34,8 @@ def cache_gc(
         raise NetworkFilesystem(
             f"{place.root} is on {there.kind}, where guards do not keep other machines out", path=place.root
         )
+    if not dry_run:
+        insist_on_writing(place)
     progress.begin("Collecting", None, "bytes")
     try:
         report = collect(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -12,7 +11,7 @@ from envid.app.storing import place_of, unheeded
 from envid.app.workspace import Workspace
 from envid.store import counts, filesystem
 from envid.store.inventory import AREAS, take
-from envid.store.place import Place, Trouble, free_bytes, lacks_space
+from envid.store.place import Place, Trouble, free_bytes, hindrance, lacks_space, nearest
 from envid.values.amount import show_age, show_size
 from envid.values.digest import JSONValue
 from envid.values.reason import BYPASSES, KEPT, MISSES
@@ -35,17 +34,17 @@ def cache_stats(ws: Workspace, *, zero: bool = False) -> Outcome:
         place.sound()
         counts.zero(place)
         return Outcome(command="cache-stats", answer="the counts begin anew", data={"zeroed": True})
-    areas = _areas(place)
+    areas, trouble = _areas(place), _trouble(place)
     counted = counts.read(place)
     since = None if counted.since_ns is None else _moment(counted.since_ns)
     data: dict[str, JSONValue] = {
-        **_place(place), "size": sum(size for _, size in areas.values()),
+        **_place(place, trouble), "size": sum(size for _, size in areas.values()),
         "areas": {area: {"files": number, "bytes": size} for area, (number, size) in areas.items()},
         "since": since, "layers": _layers(counted), "totals": totals(counted),
         "reasons": {event: sentence for events in KINDS.values() for event, sentence in events.items()},
         "torn": counted.torn,
     }  # fmt: skip
-    lines = [*_head(place, areas), "", *_sizes(areas), "", *_table(counted, since)]
+    lines = [*_head(place, areas, trouble), "", *_sizes(areas), "", *_table(counted, since)]
     notes = unheeded(ws)
     return Outcome(command="cache-stats", answer="\n".join(lines), data=data, notes=notes)
 
@@ -80,34 +79,19 @@ def _layers(counted: counts.Counts) -> dict[str, JSONValue]:
     return {**layers}
 
 
-def _nearest(place: Place) -> str:
-    """Return the cache directory, or what there is of the way to it."""
-    path = place.root
-    while not os.path.lexists(path) and os.path.dirname(path) != path:
-        path = os.path.dirname(path)
-    return path
-
-
 def _trouble(place: Place) -> Trouble | None:
-    """Return why nothing is written here, as far as that can be told without writing."""
-    if place.trouble is not None:
-        return place.trouble
-    nearest, hint = _nearest(place), "set ENVID_CACHE_DIR to a directory of your own"
-    if not os.path.isdir(nearest):
-        return Trouble(reason="no-directory", message=f"{place.root} cannot be made", hint=hint)
-    if not os.access(nearest, os.W_OK):
-        return Trouble(reason="read-only", message=f"{nearest} cannot be written", hint=hint)
-    return lacks_space(place, 0)
+    """Return why nothing is written here, or None."""
+    return hindrance(place) or lacks_space(place, 0)
 
 
-def _place(place: Place) -> dict[str, JSONValue]:
-    kind, policy, trouble = filesystem.of(place.root), place.policy, _trouble(place)
+def _place(place: Place, trouble: Trouble | None) -> dict[str, JSONValue]:
+    kind, policy = filesystem.of(place.root), place.policy
     said: JSONValue = None
     if trouble is not None:
         said = {"reason": trouble.reason, "message": trouble.message, "hint": trouble.hint}
     return {
         "directory": place.root, "filesystem": {"kind": kind.kind, "network": kind.network},
-        "free": free_bytes(_nearest(place)), "trouble": said,
+        "free": free_bytes(nearest(place)), "trouble": said,
         "policy": {
             "shared": policy.shared, "min-free": policy.min_free, "max-size": policy.max_size,
             "max-age": policy.max_age,
@@ -115,10 +99,10 @@ def _place(place: Place) -> dict[str, JSONValue]:
     }  # fmt: skip
 
 
-def _head(place: Place, areas: Mapping[str, tuple[int, int]]) -> list[str]:
+def _head(place: Place, areas: Mapping[str, tuple[int, int]], trouble: Trouble | None) -> list[str]:
     kind, policy = filesystem.of(place.root), place.policy
     network = ", which other machines may write: guards are not relied on" if kind.network else ""
-    free, trouble = free_bytes(_nearest(place)), _trouble(place)
+    free = free_bytes(nearest(place))
     files, size = sum(number for number, _ in areas.values()), sum(size for _, size in areas.values())
     lines = [
         f"cache   {place.root}{' (shared with its group)' if policy.shared else ''}",
@@ -128,7 +112,9 @@ def _head(place: Place, areas: Mapping[str, tuple[int, int]]) -> list[str]:
         f"limits  gc leaves {show_size(policy.max_size)} at most, and nothing unused for {show_age(policy.max_age)}",
     ]
     if trouble is not None:
-        lines.append(f"trouble {trouble.message}: {BYPASSES[trouble.reason]}; nothing is kept")
+        lines.append(
+            f"trouble why the cache is not used: {trouble.message}: {BYPASSES[trouble.reason]}; nothing is kept"
+        )
         lines.append(f"        {trouble.hint}")
     return lines
 

@@ -15,7 +15,7 @@ from envid.atomic import make_directory, remove_file, remove_tree, rename
 from envid.errors import StoreError, WriteFailed
 from envid.store.collection import GRACE
 from envid.store.examination import SOUND, Examined, Fault, examine, unsafe_directories
-from envid.store.place import QUARANTINE, Place, prepare
+from envid.store.place import QUARANTINE, Place, insist_on_writing, prepare
 from envid.store.usage import alone
 from envid.values.amount import show_size
 from envid.values.digest import JSONValue
@@ -56,8 +56,9 @@ def cache_repair(ws: Workspace, *, progress: Progress = SILENT) -> Outcome:
     with opened(ws) as place:
         done: dict[str, list[str]] = {"aside": [], "dropped": [], "removed": [], "left": [], "unread": []}
         examined = Examined()
+        insist_on_writing(place)
         if os.path.isdir(place.root):
-            trouble = place.trouble if place.trouble is not None else prepare(place)
+            trouble = prepare(place)
             if trouble is not None:
                 raise StoreError(trouble.message, hint=trouble.hint, path=place.root)
             with alone(place, purpose="envid cache repair", wait=WAIT):

@@ -146,6 +146,48 @@ def try_out(place: Place) -> Trouble | None:
     return None
 
 
+def nearest(place: Place) -> str:
+    """Return the cache directory, or what there is of the way to it."""
+    path = place.root
+    while not os.path.lexists(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+    return path
+
+
+def hindrance(place: Place) -> Trouble | None:
+    """Return why nothing is written here, also where nothing is yet; a full disk is no hindrance to making room."""
+    if place.trouble is not None:
+        return place.trouble
+    there = nearest(place)
+    if not os.path.isdir(there):
+        return Trouble(
+            reason="no-directory", message=f"{place.root} cannot be made: {there} is no directory", hint=_HINT
+        )  # fmt: skip
+    areas = (there, *(place.area(name) for name in (ENTRIES, BLOBS, TEMPORARY, GUARDS) if there == place.root))
+    for path in areas:
+        if os.path.lexists(path) and not (os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)):
+            return Trouble(reason="read-only", message=f"{path} cannot be written", hint=_HINT)
+    if there == place.root:
+        return None
+    # Some filesystems (proc, sysfs) let the rights look well, and take nothing.
+    trial = f"{there}/.envid-{os.urandom(8).hex()}.part"
+    try:
+        write(trial, b"", durable=False)
+    except WriteFailed:
+        return Trouble(
+            reason="no-directory", message=f"{place.root} cannot be made: {there} takes no files", hint=_HINT
+        )  # fmt: skip
+    discard(trial)
+    return None
+
+
+def insist_on_writing(place: Place) -> None:
+    """Raise StoreError, which says why and what to do, where nothing can be written."""
+    trouble = hindrance(place)
+    if trouble is not None:
+        raise StoreError(f"the cache is not used: {trouble.message}", hint=trouble.hint, path=place.root)
+
+
 def make_below(place: Place, path: str) -> None:
     """Make the directory ``path`` of this place with all above it, each with the place's mode; raise WriteFailed."""
     if os.path.isdir(path):
