@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from envid import atomic, process
+from envid import atomic, process, whole
 from envid.errors import WriteFailed
 
 
@@ -53,15 +54,6 @@ def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
         assert path.read_bytes() == b"second"
     assert path.read_bytes() == b"first"
     assert os.listdir(tmp_path) == ["file"]
-
-
-def test_a_link_in_the_place_of_the_part_is_not_followed(tmp_path: Path) -> None:
-    """A symbolic link planted as the part is WriteFailed, and its target is not touched."""
-    (tmp_path / "precious").write_bytes(b"1")
-    (tmp_path / ".file.part").symlink_to(tmp_path / "precious")
-    with pytest.raises(WriteFailed), atomic.resumable(tmp_path / "file") as stream:
-        stream.write(b"2")
-    assert (tmp_path / "precious").read_bytes() == b"1"
 
 
 def test_a_full_disk_leaves_no_part(tmp_path: Path) -> None:
@@ -153,3 +145,63 @@ def test_outside_the_main_thread_the_block_runs_as_it_is() -> None:
     thread.start()
     thread.join()
     assert ran == [True]
+
+
+def _plant(kind: str, path: Path, other: Path) -> None:
+    if kind == "hard link":
+        path.hardlink_to(other)
+    elif kind == "link":
+        path.symlink_to(other)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.mkdir()
+        (path / "inside").write_bytes(b"")
+
+
+PLANTED = ("hard link", "link", "pipe", "socket", "directory", "full directory")
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_what_is_planted_in_the_place_of_a_part_gets_no_byte(kind: str, tmp_path: Path) -> None:
+    """Whatever stands where a first part would: the file is written whole, and what was planted is not written to."""
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    path = tmp_path / "there" / "file"
+    path.parent.mkdir()
+    _plant(kind, path.parent / ".file.part", mine)
+    with atomic.resumable(path) as stream:
+        assert stream.tell() == 0
+        stream.write(b"all of it")
+    assert path.read_bytes() == b"all of it"
+    assert mine.read_bytes() == b"mine"
+    assert stat.S_IMODE(mine.stat().st_mode) != 0o600 and mine.stat().st_nlink == 1
+    assert sorted(os.listdir(path.parent)) == sorted([*([".file.part"] if kind == "full directory" else []), "file"])
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_line_is_added_to_no_file_of_others(kind: str, tmp_path: Path) -> None:
+    """A log of envid's that is a link, a pipe, or a second name of a file is not written to, and not waited for."""
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    _plant(kind, tmp_path / "log", mine)
+    with pytest.raises(WriteFailed):
+        atomic.append(tmp_path / "log", b"line\n", follow=False)
+    assert mine.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PLANTED if kind != "hard link"])
+def test_only_a_regular_file_is_opened(kind: str, tmp_path: Path) -> None:
+    """What is no regular file is an error at once, and a file is written over it or that is refused; never waited."""
+    (tmp_path / "mine").write_bytes(b"mine")
+    _plant(kind, tmp_path / "one", tmp_path / "mine")
+    with pytest.raises(OSError, match=r"regular|irectory|address|links"):
+        whole.open_regular(tmp_path / "one", follow=False)
+    if kind in ("pipe", "socket"):
+        assert whole.write(tmp_path / "one", b"new")
+        assert (tmp_path / "one").read_bytes() == b"new"

@@ -63,3 +63,20 @@ def test_who_holds_it_alone_may_unlink_it(tmp_path: Path) -> None:
 def _enter(path: Path, order: list[str]) -> None:
     with hold(path, timeout=30.0):
         order.append("waiter")
+
+
+def test_a_guard_that_is_a_second_name_is_held_and_not_written(tmp_path: Path) -> None:
+    """A guard file that is linked to somebody's file works as a guard and leaves its bytes."""
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    (tmp_path / "guard").hardlink_to(mine)
+    with hold(tmp_path / "guard", purpose="test"), pytest.raises(GuardTimeout), hold(tmp_path / "guard", timeout=0.0):
+        pass
+    assert mine.read_bytes() == b"mine"
+
+
+def test_a_pipe_as_a_guard_is_held_and_not_waited_for(tmp_path: Path) -> None:
+    """A named pipe in the place of a guard hangs nobody: it is held, and who waits for it gets a timeout."""
+    os.mkfifo(tmp_path / "guard")
+    with hold(tmp_path / "guard", purpose="test"), pytest.raises(GuardTimeout), hold(tmp_path / "guard", timeout=0.0):
+        pass

@@ -8,20 +8,33 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
 from envid.errors import WriteFailed
-from envid.whole import Name, append, discard, make_directory, replacing, sync_directory, write
+from envid.whole import (
+    Name,
+    append,
+    discard,
+    is_sole,
+    make_directory,
+    open_regular,
+    replacing,
+    sync_directory,
+    write,
+)
 
 __all__ = [
-    "append", "copy", "discard", "freshen", "lead", "make_directories", "make_directory", "place", "publish",
+    "append", "clear", "copy", "discard", "freshen", "lead", "make_directories", "make_directory", "place", "publish",
     "put_back", "remove_file", "remove_if_empty", "remove_tree", "rename", "replacing", "resumable", "settle",
     "take_out", "temporary_directory", "write",
 ]  # fmt: skip
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+_PRIVATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _NOFOLLOW
 _REMOVALS: Final = 1000
 """How often a directory is removed in which somebody goes on to make files."""
 
@@ -34,24 +47,15 @@ def resumable(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterato
     While another process works on the same file, the stream is a private one that starts empty.
     Raises WriteFailed.
     """
-    import fcntl
-
     make_directory(path.parent)
     private = False
     temporary = os.path.join(path.parent, f".{path.name[:200]}.part")
     try:
-        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The holder before us may have renamed it to its end between our open and our lock.
-            stale = not os.path.samestat(os.fstat(handle), os.lstat(temporary))
-        except (BlockingIOError, FileNotFoundError):
-            stale = True
-        if stale:
-            os.close(handle)
+        kept = _taken_up(temporary)
+        if kept is None:
             private = True
             temporary = os.path.join(path.parent, f".{path.name[:200]}.{os.urandom(6).hex()}.part")
-            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | _NOFOLLOW, 0o600)
+        handle = os.open(temporary, _PRIVATE, 0o600) if kept is None else kept
     except OSError as error:
         raise WriteFailed(f"cannot write {path}: {error.strerror}", path=str(path)) from error
     stream = os.fdopen(handle, "r+b")
@@ -76,6 +80,50 @@ def resumable(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterato
     finally:
         with contextlib.suppress(OSError):
             stream.close()
+
+
+def _taken_up(temporary: str) -> int | None:
+    """Return what an earlier try left, or a new file, open and held; None where another process is at it.
+
+    None also for what no earlier try of this user's leaves: a pipe, a link, or a file that has a second name, which
+    may be anybody's. Such things are removed where that is possible. Raises OSError.
+    """
+    import fcntl
+
+    try:
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NOFOLLOW | _NONBLOCK, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM, errno.EMLINK):
+            raise
+        with contextlib.suppress(OSError):
+            clear(temporary, os.lstat(temporary))
+        return None
+    try:
+        found = os.fstat(handle)
+        if not is_sole(found):
+            clear(temporary, found)
+        else:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The holder before us may have renamed it to its end between our open and our lock.
+            if os.path.samestat(os.fstat(handle), os.lstat(temporary)):
+                return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None
+
+
+def clear(path: str, found: os.stat_result) -> None:
+    """Remove what stands in the way at ``path``: an empty directory, or anything but a file with one name; best effort."""
+    if stat.S_ISDIR(found.st_mode):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+    # Another member of a shared store may be writing to a file of its own at this moment.
+    elif not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        discard(path)
 
 
 def remove_file(path: Path) -> None:
@@ -131,6 +179,16 @@ def copy(old: Path, new: Path) -> None:
         raise WriteFailed(f"cannot copy {old} to {new}: {error.strerror}", path=str(new)) from error
 
 
+def name_again(old: str, new: str) -> None:
+    """Give the file or link ``old`` the second name ``new``, or a copy where it can have none; raise WriteFailed."""
+    try:
+        os.link(old, new, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOENT, errno.ENOTDIR):
+            raise WriteFailed(f"cannot put {old} back to {new}: {error.strerror}", path=new) from error
+        copy(Path(old), Path(new))
+
+
 def lead(link: str, target: str) -> None:
     """Make the symbolic link ``link`` to ``target``, or have it lead there from now on; raise WriteFailed."""
     temporary = os.path.join(os.path.dirname(link), f".{os.path.basename(link)[:40]}.{os.urandom(6).hex()}.part")
@@ -146,7 +204,7 @@ def place(old: Path, new: Path, *, mode: int = 0o644) -> None:
     """Put a copy of the bytes of ``old`` at ``new``, whole or not at all; raise WriteFailed."""
     import shutil
 
-    with replacing(new, mode=mode) as stream, open(old, "rb") as source:
+    with replacing(new, mode=mode) as stream, open_regular(old) as source:
         shutil.copyfileobj(source, stream, 1024 * 1024)
 
 

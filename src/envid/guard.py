@@ -56,7 +56,7 @@ def is_held(path: Path | str) -> bool:
     import fcntl
 
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | _NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | _NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
@@ -137,6 +137,9 @@ def _is_named(handle: int, path: str) -> bool:
 
 def _sign(handle: int, purpose: str) -> None:
     text = f"{os.getpid()} {_started(os.getpid()) or '-'} {os.uname().nodename} {purpose[:200]}\n"
+    # What has a second name may be somebody's own file, linked to here.
+    if os.fstat(handle).st_nlink != 1:
+        return
     # Who holds it is for messages only: on a full disk the guard works without.
     with contextlib.suppress(OSError):
         os.ftruncate(handle, 0)
@@ -145,7 +148,10 @@ def _sign(handle: int, purpose: str) -> None:
 
 def _holder(handle: int) -> str:
     """Return the holder in words: process, host, purpose, and whether it is stopped or gone."""
-    words = os.pread(handle, 512, 0).decode("utf-8", "replace").split(maxsplit=3)
+    words: list[str] = []
+    # A pipe in its place is held as well as a file, and says nothing.
+    with contextlib.suppress(OSError):
+        words = os.pread(handle, 512, 0).decode("utf-8", "replace").split(maxsplit=3)
     if len(words) < 3 or not words[0].isdigit():
         return "another process"
     pid, started, host = int(words[0]), words[1], words[2]

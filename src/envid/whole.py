@@ -6,15 +6,46 @@ Importing ``pathlib`` costs a first key a twentieth of its time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, BinaryIO
 
 from envid.errors import WriteFailed
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 Name = str | os.PathLike[str]
+
+
+def open_regular(path: Name, *, follow: bool = True) -> BinaryIO:
+    """Open a regular file for reading; raise OSError for anything else, at once.
+
+    A plain ``open`` of a named pipe waits until somebody writes to it. Without ``follow``, a symbolic link in the
+    file's place is an error, too.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | _NONBLOCK | (0 if follow else _NOFOLLOW))
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
+        return open(handle, "rb")
+    except BaseException:
+        shut(handle)
+        raise
+
+
+def is_sole(found: os.stat_result) -> bool:
+    """Return whether a file is a regular one of this user's that has one name only.
+
+    What has another name may be somebody's file, linked to where envid writes; an archive can bring such a link.
+    """
+    own = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and own
 
 
 def write(path: Name, data: bytes, *, mode: int = 0o644, durable: bool = True) -> bool:
@@ -24,7 +55,7 @@ def write(path: Name, data: bytes, *, mode: int = 0o644, durable: bool = True) -
     ``durable`` asks for the file and its directory to be on disk before returning.
     Raises WriteFailed with nothing left behind.
     """
-    with contextlib.suppress(OSError), open(path, "rb") as there:
+    with contextlib.suppress(OSError), open_regular(path) as there:
         if there.read() == data:
             return False
         mode = os.fstat(there.fileno()).st_mode & 0o777
@@ -92,12 +123,16 @@ def sync_directory(path: Name) -> None:
 def append(path: Name, data: bytes, *, mode: int = 0o644, follow: bool = True) -> None:
     """Add ``data`` at the end of a file that others write to as well, in one piece; raise WriteFailed.
 
-    ``mode`` (less the umask) is that of a new file; without ``follow``, a symbolic link in its place is an error.
+    ``mode`` (less the umask) is that of a new file; without ``follow``, it is an error when anything stands in its
+    place but a file with this name only: a link or a pipe, say.
     """
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (0 if follow else _NOFOLLOW)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | (0 if follow else _NOFOLLOW | _NONBLOCK)
         handle = os.open(path, flags, mode)
         try:
+            found = os.fstat(handle)
+            if not follow and not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
+                raise OSError(errno.EINVAL, "it is not a file with this name only", path)
             while data:
                 data = data[os.write(handle, data) :]
         finally:

@@ -200,3 +200,23 @@ def test_a_flush_is_quick(place: Place) -> None:
         counts.flush(place)
         best = min(best, time.perf_counter() - start)
     assert best < 0.001
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "hard link", "directory"])
+def test_what_is_planted_as_the_log_is_replaced(place: Place, tmp_path: Path, kind: str) -> None:
+    """A log that is a pipe, a link or a second name of a file gets no byte; it is cleared, and counting goes on."""
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    log(place).parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(log(place))
+    elif kind == "directory":
+        log(place).mkdir()
+    elif kind == "link":
+        log(place).symlink_to(mine)
+    else:
+        log(place).hardlink_to(mine)
+    count(place, "run", "hit")
+    counts.flush(place)
+    assert counts.read(place).rows == {("run", "hit"): 1}
+    assert mine.read_bytes() == b"mine"

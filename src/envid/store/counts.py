@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from envid.atomic import rename, write
+from envid.atomic import clear, rename, write
 from envid.errors import StoreError
 from envid.guard import hold
 from envid.store.place import GUARDS, STATS, Place, lacks_space, make_below, prepare
@@ -56,7 +56,9 @@ def flush(place: Place) -> None:
         try:
             _append(place, path, line)
         except StoreError:
-            if os.path.isdir(place.area(STATS)) or prepare(place) is not None or lacks_space(place, 4096) is not None:
+            with contextlib.suppress(FileNotFoundError):
+                clear(path, os.lstat(path))
+            if os.path.lexists(path) or prepare(place) is not None or lacks_space(place, 4096) is not None:
                 return
             make_below(place, place.area(STATS))
             write(f"{place.area(STATS)}/{SINCE}", b"", mode=_mode(place), durable=False)
