@@ -18,6 +18,7 @@ import envid
 from envid.app import recall as hot
 from envid.app.keys import identity, key
 from envid.app.outcome import Memory, Outcome
+from envid.app.project import open_project
 from envid.app.remember import remember
 from envid.app.workspace import cache_directory
 from envid.lock.pylock import parse
@@ -275,6 +276,22 @@ def test_hot_and_cold_agree_on_the_cache(variables: dict[str, str], monkeypatch:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert hot.cache_directory(os.environ) == str(cache_directory(variables))
+
+
+@pytest.mark.parametrize("given", ["c", "../c", "a/../c"])
+def test_a_relative_cache_is_the_projects_wherever_envid_is_called(
+    project: Keyed, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """A relative ENVID_CACHE_DIR is below the project for the hot path and the cold one, called from anywhere in it."""
+    monkeypatch.setenv("ENVID_CACHE_DIR", given)
+    below = project.root / "below"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    wanted = os.path.normpath(project.root / given)
+    question = hot.ask(["key"])
+    assert question is not None
+    assert os.path.dirname(question.directory) == open_project(None).kept == wanted
+    assert hot.cache_directory(os.environ) is None
 
 
 def test_no_home_means_no_answer() -> None:

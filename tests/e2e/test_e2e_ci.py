@@ -106,6 +106,18 @@ def test_seal_and_check_from_the_command_line(locked: Project, tmp_path: Path) -
     assert "restore.miss" in strict.stdout
 
 
+def test_a_torn_tree_and_a_mistyped_layer_are_told_in_words(locked: Project) -> None:
+    """Equal counts with other contents are told as such; entries are counted in words; a layer that is none by name."""
+    for path in (locked.root / "gen").iterdir():
+        path.unlink() if path.name != "a" else path.write_text("one")
+    assert "sealed gen: 1 entry, 3 B" in locked.ok("restore", "seal", "--layer", "gen", "gen").stdout
+    (locked.root / "gen" / "a").write_text("two")
+    assert "contents differ" in locked.ok("restore", "check", "--layer", "gen", "gen").stdout
+    for words in (("check", "--layer", "gne"), ("seal", "--layer", "gne", "gen")):
+        done = locked.run("restore", *words)
+        assert (done.status, "the nearest is `gen`" in done.stderr) == (2, True)
+
+
 MISTAKES = {
     "restore": 2, "restore mend": 2, "restore seal --matched x": 2, "restore check": 0, "restore check gen": 2,
     "restore check --layer gen": 2, "restore check --layer nope gen": 2, "restore check --layer gen /": 5,

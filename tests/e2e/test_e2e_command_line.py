@@ -13,6 +13,8 @@ import pytest
 
 from envid import __version__
 from envid.surface.cli import COMMANDS
+from envid.surface.options import build, children
+from envid.surface.session import VERBS
 from projects import BIN, Project
 
 EMPTY = '[project]\nname = "demo"\nversion = "1.0"\nrequires-python = ">=3.11"\n'
@@ -106,8 +108,51 @@ def test_the_schema_names_the_command_whatever_the_options_say(project: Project)
     assert project.run("--project", "lock", "--json", "key").json["schema"] == "envid/key/1"
 
 
+def test_a_document_of_no_command_has_one_schema(project: Project) -> None:
+    """What names no command, or no verb of it, is `envid/usage/1`; verbs, and --version, have their own."""
+    for words in (("nope",), (), ("cache",), ("cache", "nope"), ("restore", "mend"), ("--nope",), ("nope", "key")):
+        assert project.run(*words, "--json").json["schema"] == "envid/usage/1", words
+    assert project.run("restore", "check", "--nope", "--json").json["schema"] == "envid/restore-check/1"
+    for words in (("--json", "--version"), ("--version", "--json")):
+        document = project.ok(*words).json
+        assert (document["schema"], document["data"]) == ("envid/version/1", {"version": __version__})
+
+
+def test_every_verb_has_a_schema() -> None:
+    """The table of verbs is that of the commands."""
+    parser = build(COMMANDS)
+    commands = children(parser)
+    found = {name: frozenset(children(one)) for name, one in commands.items()}
+    assert {name: verbs for name, verbs in found.items() if verbs} == VERBS
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("kye",), "did you mean `key`? see `envid --help`"), (("cache", "stat"), "`stats`? see `envid cache --help`"),
+        (("key", "--layr", "env"), "`--layer`? see `envid key --help`"), (("key", "--layer"), "see `envid key --help`"),
+        (("cache", "gc", "--max-sise=1"), "`--max-size`? see `envid cache gc --help`"),
+        (("cache", "gc", "--max-size", "x"), "see `envid cache gc --help`"), (("key", "zzz"), "see `envid key --help`"),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_what_was_meant_and_its_own_help(project: Project, words: tuple[str, ...], said: str) -> None:
+    """The nearest command, verb or option is named, and the help is that of the command, not envid's."""
+    done = project.given(EMPTY).run(*words)
+    assert (done.status, said in done.stderr) == (2, True), done.stderr
+    assert "choose from" not in done.stderr
+
+
+def test_an_answer_that_nobody_can_read_is_no_success(project: Project) -> None:
+    """With stdout closed, a command that answers there exits 7, and says why on stderr."""
+    project.given(EMPTY)
+    for words in ("cache stats", "--json cache stats"):
+        line = f"{BIN / 'envid'} {words} >&-"
+        done = subprocess.run(["sh", "-c", line], cwd=project.root, capture_output=True, check=False)
+        assert (done.returncode, b"standard output is closed" in done.stderr) == (7, True)
+
+
 def test_closed_streams_change_no_status(project: Project) -> None:
-    """With stdout and stderr closed the exit status is what it would be, and there is no crash."""
+    """With stdout and stderr closed the exit status of a failure is what it would be, and there is no crash."""
     project.given(EMPTY)
     for redirected, status in ((">&-", 1), ("2>&-", 1), (">&- 2>&-", 1)):
         line = f"{BIN / 'envid'} lock --check {redirected}"

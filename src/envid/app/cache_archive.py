@@ -254,10 +254,12 @@ def _findings(path: str, taken: archive.Taken, severity: Severity) -> Iterator[F
         )  # fmt: skip
         return
     if taken.fault or taken.skipped.get("no-header"):
+        fault, _, way = taken.fault.partition(": expand it first, ")
         yield Finding(
             code="cache.archive", severity=severity, subject=path,
-            message=taken.fault or "parts of the archive are damaged",
-            hint="what proves itself was imported; the rest is only missing, and is fetched or made again",
+            message=fault or "parts of the archive are damaged",
+            hint=f"expand it first: {way}" if way
+            else "what proves itself was imported; the rest is only missing, and is fetched or made again",
         )  # fmt: skip
     for reason, number in sorted(taken.skipped.items()):
         if reason in _FAILURES:

@@ -154,9 +154,12 @@ def find(directory: str | None) -> str:
 
 
 def cache_directory(variables: Mapping[str, str], *, configured: str | None = None, place: str | None = None) -> str:
-    """Return envid's cache directory: ``ENVID_CACHE_DIR``, ``[tool.envid.cache] dir``, else the platform's."""
+    """Return envid's cache directory: ``ENVID_CACHE_DIR``, ``[tool.envid.cache] dir``, else the platform's.
+
+    A relative one is relative to the project ``place``, wherever envid is called from.
+    """
     if given := variables.get("ENVID_CACHE_DIR"):
-        return os.path.abspath(given)
+        return os.path.abspath(os.path.join(place or os.getcwd(), given))
     if configured:
         return os.path.join(place or os.getcwd(), configured)
     # What platformdirs says, without its import; a test holds them equal.

@@ -38,7 +38,8 @@ VERIFYING = (
     "store/tally.py", "store/wheels.py", "surface/ci.py", "surface/cli.py", "surface/commands/verify.py",
     "surface/console.py", "surface/options.py", "surface/session.py", "surface/wire.py", "values/amount.py",
     "values/artifact.py", "values/contents.py", "values/finding.py", "values/frozen.py", "values/inputs.py",
-    "values/intent.py", "values/interpreter.py", "values/progress.py", "values/requirement.py", "whole.py",
+    "values/intent.py", "values/interpreter.py", "values/nearest.py", "values/progress.py", "values/requirement.py",
+    "whole.py",
 )  # fmt: skip
 """Every other module that `envid verify` loads; it alone pays for looking at them."""
 _MAX_INPUT = 64 * 1024 * 1024
@@ -94,8 +95,8 @@ def ask(argv: list[str]) -> Question | None:
     options = parse(argv)
     if options is None or os.name != "posix":
         return None
-    cache = cache_directory(os.environ)
     root = find_project(options.get("--project"))
+    cache = cache_directory(os.environ, root)
     if cache is None or root is None:
         return None
     paths = _inputs(root, options)
@@ -142,14 +143,18 @@ def parse(argv: list[str]) -> dict[str, str] | None:
     return options
 
 
-def cache_directory(variables: "os._Environ[str] | dict[str, str]") -> str | None:
+def cache_directory(variables: "os._Environ[str] | dict[str, str]", root: str | None = None) -> str | None:
     """Return where answers are kept: ``ENVID_CACHE_DIR``, else the user's cache directory.
+
+    A relative one is below the project ``root``: the caller's directory would make one cache for each of them.
 
     Never ``[tool.envid.cache] dir``: a directory that a repository brings along must not answer for envid.
     """
     given = variables.get("ENVID_CACHE_DIR")
     if given:
-        return os.path.abspath(given)
+        if not os.path.isabs(given) and root is None:
+            return None
+        return os.path.abspath(os.path.join(root or "", given))
     home = variables.get("HOME")
     if sys.platform == "darwin":
         return os.path.join(home, "Library", "Caches", "envid") if home else None

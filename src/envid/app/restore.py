@@ -16,14 +16,16 @@ from typing import Final
 
 from envid.app.ci import DEFAULT_LAYER, LADDERS, cache_key, kept_path, ladder
 from envid.app.keys import Identified, identify_for
-from envid.app.outcome import Outcome, count
+from envid.app.outcome import Outcome
 from envid.app.workspace import Workspace
 from envid.atomic import remove_file, remove_tree, rename
 from envid.errors import EnvironmentNotFound, IdentityMoved, SealBroken, UnsafePath, UsageError, WriteFailed
 from envid.gate import Absent, Fresh, Moved, Stale, confirm, decide
-from envid.identity import Change
+from envid.identity import Change, components_of
 from envid.slot import Slot, of_identity
 from envid.store import seal as seals
+from envid.store.tree import Tree
+from envid.values.amount import show_size
 from envid.values.digest import JSONValue
 from envid.values.finding import Finding
 from envid.values.frozen import dataclass
@@ -76,7 +78,7 @@ def seal(
         key = cache_key(measured())
         note = f"the layer {chosen} takes no seal: what is in it is held to its hashes when it is used"
         bare: dict[str, JSONValue] = {"key": key, "layer": chosen, "trees": []}
-        return Outcome(command="restore", answer=key, notes=(note,), data=bare, findings=_unasked(asked, key))
+        return Outcome(command="restore-seal", answer=key, notes=(note,), data=bare, findings=_unasked(asked, key))
     for tree in trees:
         _insist_sealable(tree, chosen)
         # Off first: a run that is interrupted from here on leaves a tree without seal, which is refused.
@@ -93,10 +95,10 @@ def seal(
     for tree, content in zip(trees, contents, strict=True):
         one = seals.Seal(key=key, document=found.document, place=_place(ws, tree), tree=content)
         seals.put(tree, one)
-        said += f"sealed {one.place}: {content.entries} entries, {count(content.size, 'byte')}\n"
+        said += f"sealed {one.place}: {_amount(content)}\n"
         rows.append({"path": one.place, "digest": content.digest, "entries": content.entries, "size": content.size})
     data: dict[str, JSONValue] = {"key": key, "layer": chosen, "trees": rows}
-    return Outcome(command="restore", answer=f"{said}{key}", data=data, findings=_unasked(asked, key))
+    return Outcome(command="restore-seal", answer=f"{said}{key}", data=data, findings=_unasked(asked, key))
 
 
 def _insist_sealable(tree: str, layer: str) -> None:
@@ -173,8 +175,8 @@ def check(
         "restored": restored, "reason": reason, "key": key, "matched": matched, "layer": chosen, "trees": rows,
     }  # fmt: skip
     return Outcome(
-        command="restore", answer=f"restored: {'yes' if restored else 'no'} ({reason})", notes=tuple(notes), data=data,
-        findings=findings,
+        command="restore-check", answer=f"restored: {'yes' if restored else 'no'} ({reason})",
+        notes=tuple(notes), data=data, findings=findings,
     )  # fmt: skip
 
 
@@ -219,10 +221,16 @@ def _judge(ws: Workspace, tree: str, found: Identified, key: str, matched: str |
     except UnsafePath as error:
         return Verdict(tree=tree, code="restore.torn", message=error.message)
     if now != there.tree:
-        was = f"sealed with {there.tree.entries} entries and {there.tree.size} bytes"
-        message = f"it is not what was sealed: {was}, there are {now.entries} and {now.size}"
+        same = (now.entries, now.size) == (there.tree.entries, there.tree.size)
+        how = "names, modes or contents differ" if same else f"there are {_amount(now)}, of {_amount(there.tree)}"
+        message = f"it is not what was sealed: {how}"
         return Verdict(tree=tree, code="restore.torn", message=message)
     return Verdict(tree=tree)
+
+
+def _amount(tree: Tree) -> str:
+    entries = "1 entry" if tree.entries == 1 else f"{tree.entries} entries"
+    return f"{entries}, {show_size(tree.size)}"
 
 
 def judge(there: seals.Seal | None, slot: Slot, key: str, place: str, matched: str | None) -> tuple[str, str]:
@@ -292,6 +300,7 @@ def _sweep(tree: str) -> None:
 
 def _trees(ws: Workspace, layer: str, venv: str | None, paths: Sequence[str]) -> list[str]:
     """Return the trees of a layer, absolute; raise UsageError, UnsafePath for one that envid must not remove."""
+    components_of(layer, {one: settings.components for one, settings in ws.intent.settings.layers.items()})
     own = kept_path(ws, layer, venv)
     if own is not None and paths:
         raise UsageError(f"the layer {layer} has one place of its own, and takes no PATH", hint="name it with --venv")

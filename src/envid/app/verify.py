@@ -53,6 +53,7 @@ from envid.installed.wheelhouse import check_wheelhouse
 from envid.lock.pylock import read
 from envid.store import roots
 from envid.store.contents import load_rows
+from envid.values.amount import show_size
 from envid.values.artifact import Lock, Resolution, Selected
 from envid.values.digest import JSONValue, blake3_hex
 from envid.values.finding import Finding
@@ -390,13 +391,6 @@ def _answer(examined: Examined, findings: Sequence[Finding], depth: Depth) -> st
     if depth == "quick":
         extent = "names, versions and RECORDs only"
     else:
-        extent = f"{count(examined.files, 'file')}, {_size(examined.size)}"
+        extent = f"{count(examined.files, 'file')}, {show_size(examined.size)}"
     left = f"; {examined.unverified} NOT verified" if examined.unverified else ""
     return f"yes: {what} ({extent}; {depth}){left}"
-
-
-def _size(size: int) -> str:
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 1000)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} bytes"

@@ -122,14 +122,20 @@ def _changes(recorded: Mapping[str, object], current: Mapping[str, JSONValue], l
             yield _scalar(key, old, new)
 
 
+_SETTINGS: Final = frozenset({"resolver", "neutral", "contents", "exclude-newer"})
+"""Keys of ``[tool.envid.lock]``."""
+
+
 def _scalar(key: str, old: object, new: object) -> Finding:
     shown_old, shown_new = _shown(old), _shown(new)
+    # As it is written in pyproject.toml: `contents` alone could be anything's.
+    where = f"lock.{key}" if key in _SETTINGS else key
     if old is None:
-        message = f"{key} was added: {shown_new}"
+        message = f"{where} was added: {shown_new}"
     elif new is None:
-        message = f"{key} was removed (was {shown_old})"
+        message = f"{where} was removed (was {shown_old})"
     else:
-        message = f"{key} changed from {shown_old} to {shown_new}"
+        message = f"{where} changed from {shown_old} to {shown_new}"
     return _finding("lock.stale", key, message, old=shown_old, new=shown_new)
 
 

@@ -35,9 +35,18 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status (docs/exit-codes.md)."""
     arguments = sys.argv[1:] if argv is None else argv
-    # `envid ... >&-`: Python has no stream then; what nobody reads is thrown away, the status stays.
+    # `envid ... >&-`: Python has no stream then. `KEY=$(envid key >&-)` must not go on with an empty key.
+    shut = sys.stdout is None
     sys.stdout = sys.stdout or StringIO()
     sys.stderr = sys.stderr or StringIO()
+    status = _answered(arguments)
+    # What failed has said so by its status already.
+    if shut and not status and isinstance(sys.stdout, StringIO) and sys.stdout.tell():
+        return _unheard()
+    return status
+
+
+def _answered(arguments: list[str]) -> int:
     try:
         _listen()
         if arguments[:1] == ["run"] and (said := _unchanged(arguments)) is not None:
@@ -61,6 +70,13 @@ def main(argv: list[str] | None = None) -> int:
         # Standard output, which is on a full disk, say; Python would try again, and complain, while it ends.
         sys.stdout = StringIO()
         return _failed(error, [])
+
+
+def _unheard() -> int:
+    errors = __import__("envid.errors").errors
+    session = __import__("envid.surface.session").surface.session
+    error = errors.WriteFailed("the answer could not be written: standard output is closed", hint="open it")
+    return int(session.complain(error, [], COMMANDS))
 
 
 def _listen(*, deaf: bool = False) -> None:

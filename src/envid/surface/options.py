@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from typing import NoReturn
 
 from envid import __version__
 from envid.errors import UsageError
+from envid.values.nearest import nearest
 
 DESCRIPTION = (
     "Exact identity for Python environments: hash-verified locks, keys that cannot lie, contents verified offline."
@@ -23,10 +26,32 @@ def parse(arguments: list[str], commands: Mapping[str, str]) -> argparse.Namespa
     parser = build(commands, only=_command(arguments, commands))
     if "--" in arguments and next((word for word in words if word in commands), None) == "run":
         # A user's command may have any words; which of them argparse takes for its own differs between its versions.
-        parsed = parser.parse_args(own)
+        parsed = _parsed(parser, own)
         parsed.words = arguments[len(own) + 1 :]
         return parsed
-    return parser.parse_args(arguments)
+    return _parsed(parser, arguments)
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    parsed, unknown = parser.parse_known_args(arguments)
+    if not unknown:
+        return parsed
+    leaf = parser
+    for word in (parsed.command, getattr(parsed, "verb", None)):
+        leaf = children(leaf).get(word or "", leaf)
+    known = [name for action in leaf._actions for name in action.option_strings]
+    near = [nearest(word.partition("=")[0], known, cutoff=0.6) for word in unknown if word.startswith("--")]
+    meant = f"did you mean {' or '.join(f'`{word}`' for word in near if word)}? " if any(near) else ""
+    raise UsageError(f"unrecognized arguments: {' '.join(unknown)}", hint=f"{meant}see `{leaf.prog} --help`")
+
+
+def children(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    """Return the parsers of the commands, or verbs, of ``parser``."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found.update(action.choices)
+    return found
 
 
 def _command(arguments: list[str], commands: Mapping[str, str]) -> str | None:
@@ -76,9 +101,15 @@ def _common() -> argparse.ArgumentParser:
 def _parser(**settings: object) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(allow_abbrev=False, **settings)  # type: ignore[arg-type]
     # argparse would print and exit; a usage error must reach --json like any other.
-    setattr(parser, "error", _refuse)  # noqa: B010 - a method of the instance, on purpose
+    setattr(parser, "error", partial(_refuse, parser.prog))  # noqa: B010 - a method of the instance, on purpose
     return parser
 
 
-def _refuse(message: str) -> NoReturn:
-    raise UsageError(message)
+def _refuse(prog: str, message: str) -> NoReturn:
+    meant = ""
+    # Of Python 3.11 the choices are quoted, of 3.12 and later perhaps not.
+    if found := re.fullmatch(r"argument \S+: invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL):
+        near = nearest(found[1], re.findall(r"[\w-]+", found[2]), cutoff=0.5)
+        meant = f"did you mean `{near}`? " if near else ""
+        message = message[: found.start(2)].removesuffix(" (choose from ")
+    raise UsageError(message, hint=f"{meant}see `{prog} --help`")

@@ -6,10 +6,20 @@ import os
 import sys
 from collections.abc import Mapping
 from types import ModuleType
+from typing import Final
 
+from envid import __version__
 from envid.app.outcome import Outcome
-from envid.errors import EnvidError, SystemRefused
+from envid.errors import EnvidError, SystemRefused, UsageError
 from envid.surface import console
+
+USAGE: Final = "usage"
+"""What stands for the command in the schema of a document that belongs to none."""
+VERBS: Final[Mapping[str, frozenset[str]]] = {
+    "cache": frozenset({"stats", "verify", "repair", "gc", "explain", "export", "import"}),
+    "restore": frozenset({"seal", "check"}),
+}
+"""Commands whose verbs answer with other data each, and have schemas of their own."""
 
 
 def late(name: str) -> ModuleType:
@@ -24,6 +34,9 @@ def run(arguments: list[str], commands: Mapping[str, str]) -> int:
         ordinary = late("envid.surface.ordinary").answer(arguments)
         if ordinary is not None:
             return _render(arguments, *ordinary)
+    if _wants_json(arguments) and _asks_version(arguments):
+        said = Outcome(command="version", answer=f"envid {__version__}", data={"version": __version__})
+        return _render(arguments, said, True, True)
     options = late("envid.surface.options").parse(arguments, commands)
     # Every option that argparse leaves out when it is not given.
     for name, default in (("project", None), ("json", False), ("quiet", False), ("offline", False)):
@@ -49,8 +62,11 @@ def _render(arguments: list[str], outcome: Outcome, json: bool, quiet: bool) -> 
 
 def complain(error: EnvidError, arguments: list[str], commands: Mapping[str, str]) -> int:
     """Render an expected failure; return its exit code."""
+    command = _command(arguments, commands)
+    if isinstance(error, UsageError) and error.hint == UsageError.hint and command != USAGE:
+        error.hint = f"see `envid {command.replace('-', ' ', 1)} --help`"
     if _wants_json(arguments):
-        sys.stdout.write(late("envid.surface.wire").failure(error, command=_command(arguments, commands)))
+        sys.stdout.write(late("envid.surface.wire").failure(error, command=command))
     else:
         console.complain(error)
     return error.exit_code
@@ -92,12 +108,22 @@ def _wants_json(arguments: list[str]) -> bool:
     return "--json" in own
 
 
+def _asks_version(arguments: list[str]) -> bool:
+    """Tell whether ``--version`` stands where it is an option of envid itself: before any command."""
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        if word == "--version":
+            return True
+        if word[:1] != "-" and before != "--project":
+            break
+    return False
+
+
 def _command(arguments: list[str], commands: Mapping[str, str]) -> str:
     # The value of an option is no command, even where a directory is called `lock`.
     words = [word for before, word in zip(["", *arguments], arguments, strict=False) if before != "--project"]
-    command = next((word for word in words if word in commands), "envid")
-    if command != "cache":
+    at = next((at for at, word in enumerate(words) if word[:1] != "-"), len(words))
+    command = words[at] if at < len(words) and words[at] in commands else USAGE
+    if command not in VERBS:
         return command
-    # Its verbs answer with other data each, and have schemas of their own.
-    verb = next((word for word in words[words.index(command) + 1 :] if word[:1] != "-"), "")
-    return f"{command}-{verb}" if verb.isascii() and verb.isalpha() else command
+    verb = next((word for word in words[at + 1 :] if word[:1] != "-"), "")
+    return f"{command}-{verb}" if verb in VERBS[command] else USAGE

@@ -127,7 +127,9 @@ def _given(option: str, text: str, parse: Callable[[str], T]) -> T:
     try:
         return parse(text)
     except ValueError as error:
-        raise UsageError(f"{option} {error}", hint="see `envid cache --help`") from None
+        raise UsageError(
+            f"{option} {error}",
+        ) from None
 
 
 _ANSWERS: Final[dict[str, Callable[[argparse.Namespace, Progress], Outcome]]] = {
