@@ -17,6 +17,7 @@ from envid.app.workspace import Workspace, open_workspace
 
 PYPROJECT = (
     '[project]\nname = "demo"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["idna"]\n[tool.envid]\n'
+    '[tool.envid.layers.plain]\ncomponents = ["salt"]\n'
 )
 ENTRY = """
 [[packages]]
@@ -69,7 +70,8 @@ class Commands:
         self, script: str, *, outputs: tuple[str, ...] = ("out.txt",), inputs: tuple[str, ...] = ("src/*.txt",),
         argv: tuple[str, ...] = (), explain: bool = False, strict: bool = False, **more: Any,
     ) -> Outcome:  # fmt: skip
-        """Run the shell script (or ``argv``) behind the gate."""
+        """Run the shell script (or ``argv``) behind the gate; there is no environment, unless a layer is named."""
+        more.setdefault("layer", "plain")
         order = Order(argv=argv or ("sh", "-c", script), inputs=inputs, outputs=outputs, **more)
         return run(self.workspace, order, verify=verify, explain=explain, strict=strict)
 

@@ -107,7 +107,8 @@ def attend(
 
     It has our standard output (or the descriptor ``stdout``) and error, nothing to read, the usual umask, a process
     group of its own, and the descriptors ``held`` of guards. Whatever of the group is left is ended when the command
-    has ended. On an exception here, Ctrl-C too, the group is asked to end, and then made to. Raises CommandNotStarted.
+    has ended. On an exception here, Ctrl-C too, the group is interrupted (SIGINT), ``_GRACE`` later asked to end
+    (SIGTERM), and ``_GRACE`` later made to; a second Ctrl-C makes it end at once. Raises CommandNotStarted.
     """
     import subprocess
 
@@ -125,9 +126,13 @@ def attend(
             child.wait()
     except BaseException as error:
         if child is not None:
-            _ask(child.pid)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(timeout=_GRACE)
+            for number in ("SIGINT", "SIGTERM"):
+                _ask(child.pid, number)
+                try:
+                    child.wait(timeout=_GRACE)
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
         elif isinstance(error, (OSError, ValueError)):
             said = error.strerror if isinstance(error, OSError) else str(error)
             raise CommandNotStarted(f"cannot start {ascii(argv[0])[1:-1]}: {said}", path=program) from error
@@ -140,14 +145,14 @@ def attend(
 
 
 _GRACE: Final = 3.0
-"""Seconds between asking a command to end and ending it."""
+"""Seconds between interrupting a command, asking it to end, and ending it."""
 
 
-def _ask(child: int) -> None:
+def _ask(child: int, number: str) -> None:
     import signal
 
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child, signal.SIGTERM)
+        os.killpg(child, getattr(signal, number))
 
 
 def _end(child: int) -> None:

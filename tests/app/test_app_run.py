@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands import Commands
-from envid.errors import CommandNotStarted, UsageError
+from envid.errors import CommandNotStarted, CredentialInConfig, UsageError
 
 JOIN = "cat src/*.txt > out.txt"
 TREE = (
@@ -50,7 +50,7 @@ def test_outputs_come_back_byte_for_byte(project: Commands) -> None:
     (project.root / "gen/folder").unlink()
     (project.root / "gen/folder").mkdir()
     assert project.tree("gen") != made
-    assert project.outcome(TREE, outputs=("gen/",)) == ("hit", "hit")
+    assert project.outcome(TREE, outputs=("gen/",), clean=True) == ("hit", "hit")
     assert project.tree("gen") == made
     assert project.leftovers() == []
     other = project.copy("other")
@@ -81,13 +81,12 @@ def test_bytecode_of_what_was_generated_is_no_output(project: Commands) -> None:
         (lambda one: one.write("src/c.txt", "new\n"), "inputs: src/c.txt was added"),
         (lambda one: (one.root / "src/b.txt").unlink(), "inputs: src/b.txt was removed"),
         (lambda one: (one.root / "src/b.txt").chmod(0o755), "inputs: src/b.txt was 100644"),
-        (lambda one: one.lock("3.11"), "distributions: idna went from 3.10 to 3.11"),
         (lambda one: one.variables.update(FLAVOUR="two"), "environment: FLAVOUR was"),
     ],
-    ids=["changed", "added", "removed", "mode", "dependency", "variable"],
+    ids=["changed", "added", "removed", "mode", "variable"],
 )
 def test_what_it_depends_on_makes_it_run_and_is_named(project: Commands, change: object, component: str) -> None:
-    """A changed, new or missing input, an executable bit, a dependency, a variable: it runs again and says which."""
+    """A changed, new or missing input, an executable bit, a variable: it runs again and says which."""
     project.variables["FLAVOUR"] = "one"
     assert project.outcome(JOIN, named=("FLAVOUR",)) == ("ran", "absent")
     change(project)  # type: ignore[operator]
@@ -156,7 +155,7 @@ def test_the_command_sees_no_output_of_before(project: Commands) -> None:
     project.write("gen/old.txt", "old")
     project.write("out.txt", "old")
     script = 'test ! -e out.txt && test -d gen && test -z "$(ls gen)" && touch gen/new out.txt'
-    assert project.outcome(script, outputs=("gen", "out.txt")) == ("ran", "absent")
+    assert project.outcome(script, outputs=("gen", "out.txt"), clean=True) == ("ran", "absent")
     assert sorted(project.tree("gen")) == ["gen", "gen/new"]
 
 
@@ -187,8 +186,9 @@ def test_what_must_not_be_kept_is_not(project: Commands, script: str, reason: st
     outcome = project.run(script)
     assert (outcome.data["outcome"], outcome.data["reason"]) == ("unkept", reason)
     assert outcome.exit_code == 0
-    (note,) = outcome.notes
-    assert note.startswith("warning: nothing was kept: ") and f"[run.{reason}]\nhint: " in note
+    (finding,) = outcome.findings
+    assert (finding.code, finding.severity) == (f"run.{reason}", "warning")
+    assert finding.message.startswith("nothing was kept: ") and finding.hint
     assert not list((project.cache / "entries-v1").rglob("*")) or not any(
         path.is_file() for path in (project.cache / "entries-v1").rglob("*")
     )
@@ -243,6 +243,54 @@ def test_a_lost_or_damaged_blob_is_a_miss(project: Commands) -> None:
         assert (project.root / "out.txt").read_text() == "alpha\nbeta\n"
 
 
+def test_what_replaces_lost_bytes_is_compared_with_them(project: Commands) -> None:
+    """Where a blob is lost and the command makes other bytes, that is told, and under strict the exit status is 1."""
+    script = "head -c 16 /dev/urandom > out.txt"
+    assert project.outcome(script) == ("ran", "absent")
+    for strict, severity, status in ((False, "warning", 0), (True, "error", 1)):
+        (project.root / "out.txt").unlink()
+        for blob in [path for path in (project.cache / "blobs-v1").rglob("*") if path.is_file()]:
+            blob.unlink()
+        outcome = project.run(script, strict=strict)
+        assert (outcome.data["outcome"], outcome.data["reason"], outcome.exit_code) == ("ran", "incomplete", status)
+        assert [(one.code, one.severity) for one in outcome.findings] == [("run.diverged", severity)]
+        assert "out.txt" in outcome.findings[0].message
+    made = (project.root / "out.txt").read_bytes()
+    (project.root / "out.txt").unlink()
+    assert project.outcome(script) == ("hit", "hit")
+    assert (project.root / "out.txt").read_bytes() == made
+
+
+def test_a_file_that_the_command_names_is_an_input(project: Commands) -> None:
+    """A word that names a file of the project, also behind `--option=`, is an input; one that is an output is none."""
+    project.write("tools/generate.sh", "cat src/a.txt > out.txt\n")
+    project.write("tools/options", "x")
+    argv = ("sh", "tools/generate.sh", "--options=tools/options", "out.txt", "../elsewhere", "tools", "")
+    assert project.outcome("", argv=argv) == ("ran", "absent")
+    assert project.outcome("", argv=argv) == ("hit", "hit")
+    project.write("tools/generate.sh", "cat src/b.txt > out.txt\n")
+    outcome = project.run("", argv=argv, explain=True)
+    assert outcome.data["outcome"] == "ran" and "inputs: tools/generate.sh was" in str(outcome.data["explain"])
+    assert (project.root / "out.txt").read_text() == "beta\n"
+    project.write("tools/options", "y")
+    assert project.outcome("", argv=argv) == ("ran", "absent")
+    here = (argv[0], str(project.root / argv[1]), *argv[2:])
+    assert project.outcome("", argv=here) == ("ran", "absent")
+    project.write("tools/generate.sh", "cat src/a.txt > out.txt\n")
+    assert project.outcome("", argv=here) == ("ran", "absent")
+
+
+def test_a_variable_that_is_not_set_is_called_so(project: Commands) -> None:
+    """A variable that was not set before, or is not now, is explained in these words."""
+    project.run(JOIN, named=("FLAVOUR",))
+    project.variables["FLAVOUR"] = "one"
+    assert "FLAVOUR was not set and is " in str(project.run(JOIN, named=("FLAVOUR",), explain=True).data["explain"])
+    del project.variables["FLAVOUR"]
+    project.write("src/a.txt", "other")
+    said = str(project.run(JOIN, named=("FLAVOUR",), explain=True).data["explain"])
+    assert " and is not set'" in said and "null" not in said
+
+
 def test_the_private_directories_are_gone_afterwards(project: Commands) -> None:
     """HOME and TMPDIR are empty, private, different from the caller's, and leave nothing, read-only or not."""
     script = 'echo "$HOME $TMPDIR" > out.txt; ls -A "$HOME" "$TMPDIR" >> out.txt; ls -ld "$HOME" >> out.txt'
@@ -285,8 +333,9 @@ def test_a_secret_is_written_nowhere(project: Commands) -> None:
 
 def test_a_command_line_with_a_credential_is_refused(project: Commands) -> None:
     """A credential among the command's words would be part of the document: it is refused before anything runs."""
-    with pytest.raises(Exception, match="credential"):
+    with pytest.raises(CredentialInConfig, match="credential") as caught:
         project.run("curl https://user:pass@index.example/ > out.txt")
+    assert "--env-pass NAME" in caught.value.hint
     assert not (project.root / "out.txt").exists()
 
 

@@ -17,6 +17,7 @@ from envid.app.running.rerun import Words, request_of
 from envid.app.running.run import run
 from envid.app.running.task import Order
 from envid.app.workspace import Workspace
+from envid.errors import EnvironmentNotFound
 from envid.values.finding import Finding
 from envid.values.progress import Progress
 
@@ -86,16 +87,50 @@ def test_with_and_without_an_environment_are_two_keys(project: Commands) -> None
     """What was made without an environment is not what is made with one, even by the same program."""
     verdict = Verdict()
     argv = ("sh", "-c", "echo x > out.txt")
-    assert outcome(project, verdict, *argv) == ("ran", "absent")
+    assert outcome(project, verdict, *argv, layer="plain") == ("ran", "absent")
     (project.root / ".venv").rename(project.root.parent / "env")
-    assert outcome(project, verdict, *argv) == ("ran", "absent")
-    assert outcome(project, verdict, *argv, venv=str(project.root.parent / "env")) == ("hit", "hit")
+    assert outcome(project, verdict, *argv, layer="plain") == ("ran", "absent")
+    assert outcome(project, verdict, *argv, layer="plain", venv=str(project.root.parent / "env")) == ("hit", "hit")
+
+
+def test_without_the_environment_that_the_lock_asks_for_nothing_runs(project: Commands) -> None:
+    """Where the layer depends on distributions and no environment has them, no other Python is taken instead."""
+    (project.root / ".venv").rename(project.root.parent / "env")
+    with pytest.raises(EnvironmentNotFound, match="no environment") as caught:
+        outcome(project, Verdict(), "sh", "-c", "echo x > out.txt")
+    assert caught.value.exit_code == 8 and "envid sync" in caught.value.hint
+    assert not (project.root / "out.txt").exists()
+    project.write("lockfiles/pylock.toml", 'lock-version = "1.0"\ncreated-by = "envid"\npackages = []\n')
+    assert outcome(project, Verdict(), "sh", "-c", "echo x > out.txt") == ("ran", "absent")
+
+
+def test_a_dependency_that_was_bumped_is_named(project: Commands) -> None:
+    """Another version in the lock makes a command of the default layer run, and the line says which."""
+    argv = ("sh", "-c", "echo x > out.txt")
+    assert outcome(project, Verdict(), *argv) == ("ran", "absent")
+    project.lock("3.11")
+    order = Order(argv=argv, inputs=("src",), outputs=("out.txt",))
+    said = run(project.workspace, order, verify=Verdict(), explain=True).data["explain"]
+    assert said == ["it ran: since it last ran in this project, distributions: idna went from 3.10 to 3.11"]
+
+
+def test_a_stale_lock_is_noted_when_the_command_runs(project: Commands) -> None:
+    """A lock that does not answer pyproject.toml is noted on a run, and not on a hit."""
+    order = Order(argv=("sh", "-c", "echo x > out.txt"), inputs=("src",), outputs=("out.txt",))
+    asked: list[str | None] = []
+
+    def check(ws: Workspace, *, name: str | None) -> Outcome:
+        asked.append(name)
+        return Outcome(command="lock", findings=(LOG,))
+
+    notes = run(project.workspace, order, verify=Verdict(), check=check).notes
+    assert asked == ["default"] and "does not answer pyproject.toml" in notes[0]
+    assert "pyproject.toml" not in str(run(project.workspace, order, verify=Verdict(), check=check).notes)
+    assert asked == ["default"]
 
 
 def test_a_layer_that_does_not_depend_on_distributions_asks_no_verdict(project: Commands) -> None:
     """A layer of the project's own without distributions: another lock is a hit, and nothing is verified."""
-    table = '[tool.envid.layers.plain]\ncomponents = ["salt"]\n'
-    project.write("pyproject.toml", (project.root / "pyproject.toml").read_text() + table)
     verdict = Verdict(DRIFT)
     argv = ("sh", "-c", "echo x > out.txt")
     assert outcome(project, verdict, *argv, layer="plain") == ("ran", "absent")

@@ -69,6 +69,7 @@ def _bare_project(root: str) -> None:
         os.mkdir(f"{root}/{name}")
     # A directory of the project's own, so that it may do without a floor of free space.
     own = f'[tool.envid.cache]\ndir = "{root}/cache"\nmin-free = "0 B"\n'
+    own += '[tool.envid.layers.plain]\ncomponents = ["salt"]\n'
     Keyed(root=Path(f"{root}/project"), cache=Path(f"{root}/cache")).given(envid=own)
 
 
@@ -83,7 +84,7 @@ def _project(root: str) -> None:
 
 def _run(root: str) -> str:
     return command(
-        root, "run", "--layer", "wheels", "--in", "src/*.txt", "--out", "out", "--", "sh", "-c", SCRIPT
+        root, "run", "--clean", "--layer", "plain", "--in", "src/*.txt", "--out", "out", "--", "sh", "-c", SCRIPT
     )  # fmt: skip
 
 

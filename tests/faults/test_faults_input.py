@@ -76,7 +76,7 @@ class Ground:
         """Have the output made or restored, and return what is said of it; whatever happens, it is right."""
         self.output.unlink(missing_ok=True)
         done = self.envid(
-            "run", "--json", "--layer", "wheels", "--in", "in/*", "--out", "made.txt", "--",
+            "run", "--json", "--layer", "plain", "--in", "in/*", "--out", "made.txt", "--",
             "sh", "-c", "cat in/a in/b > made.txt", **more,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr + done.stdout
@@ -97,7 +97,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("template") / "ground"
     root.mkdir()
     ground = Ground(root=root)
-    Keyed(root=ground.project, cache=ground.cache).given()
+    Keyed(root=ground.project, cache=ground.cache).given(envid='[tool.envid.layers.plain]\ncomponents = ["salt"]\n')
     (ground.project / "in").mkdir()
     (ground.project / "in" / "a").write_bytes(b"one\n")
     (ground.project / "in" / "b").write_bytes(b"two\n")
@@ -178,7 +178,7 @@ def test_a_sound_entry_under_another_ones_name_is_a_miss(ground: Ground) -> None
 
 HOSTILE: Final = {
     "above": b"file 0644 8 %(digest)s ../evil",
-    "absolute": b"file 0644 8 %(digest)s /tmp/evil",
+    "absolute": b"file 0644 8 %(digest)s /srv/evil",
     "elsewhere": b"file 0644 8 %(digest)s src/evil",
     "beside": b"file 0644 8 %(digest)s made.txt\nfile 0644 8 %(digest)s pyproject.toml",
     "through": b"link made.txt\t..\nfile 0644 8 %(digest)s made.txt/evil",
@@ -377,8 +377,8 @@ def _clock(seconds: int) -> str:
 def test_a_wrong_clock_changes_no_answer(ground: Ground, seconds: int) -> None:
     """With the clock at 1970 or 2040 commands answer as always; at 1970, gc cannot tell an age and removes nothing."""
     before = _clock(seconds)
-    key = ground.envid("key", "--layer", "wheels", "--target", "cp312-manylinux_2_28_x86_64")
-    again = ground.envid("key", "--layer", "wheels", "--target", "cp312-manylinux_2_28_x86_64", before=before)
+    key = ground.envid("key", "--layer", "plain", "--target", "cp312-manylinux_2_28_x86_64")
+    again = ground.envid("key", "--layer", "plain", "--target", "cp312-manylinux_2_28_x86_64", before=before)
     assert (again.returncode, again.stdout) == (0, key.stdout)
     assert ground.run(before=before)["outcome"] == "hit"
     collected = ground.envid("cache", "gc", before=before)

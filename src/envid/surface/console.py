@@ -22,7 +22,9 @@ _STYLES: Final = {"error": "1;31", "warning": "1;33", "info": "1;36", "hint": "2
 def show(outcome: Outcome, *, quiet: bool) -> None:
     """Print the answer and the findings on stdout, the notes on stderr."""
     out = sys.stdout
-    _write(out, page(outcome, colour=_colour(out)))
+    # The standard output of `run` is that of the user's own command.
+    where = sys.stderr if outcome.command == "run" else out
+    _write(where, page(outcome, colour=_colour(where)))
     if not quiet:
         for note in outcome.notes:
             _write(sys.stderr, f"{note}\n")

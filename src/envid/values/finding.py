@@ -66,6 +66,7 @@ CODES: Final[dict[str, str]] = {
     "run.inputs-changed": "an input changed while a command ran",
     "run.wrote-outside": "a command changed files that are not among its outputs",
     "run.no-output": "a command ended well and did not make an output",
+    "run.foreign-files": "an output directory holds files that no run made: they stay",
     "run.odd-output": "an output is neither file, directory nor relative link, or leads outside",
     "diff.rehashed": "the same file name of the same version with another hash",
     "diff.source": "another source",

@@ -34,6 +34,7 @@ BYPASSES: Final[dict[str, str]] = {
     "inputs-changed": "an input changed while the command ran",
     "wrote-outside": "the command changed files outside of its outputs",
     "no-output": "the command did not make an output",
+    "foreign-files": "an output directory held files that no run made and that the command did not make",
     "odd-output": "an output is neither file, directory nor link, or leads outside",
 }
 """Reasons why nothing was kept; the documentation is generated from it."""

@@ -18,13 +18,13 @@ _PIECE = 65536
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
-def measure(root: str, patterns: list[str], *, pruned: list[str]) -> dict[str, str]:
+def measure(root: str, patterns: list[str], *, pruned: list[str], words: list[str]) -> dict[str, str]:
     """Return ``{path: measure}`` of every input below ``root`` (a real path), sorted by path.
 
     Paths are POSIX, relative and ``escaped``. A measure is ``100644 BLAKE3``, ``100755 BLAKE3`` for a file that its
     owner may run, or ``120000 BLAKE3`` of a link's text, followed by the measure of the file it leads to. ``pruned``
-    (relative paths) and all below them are no inputs; a pattern that names one of them is refused. Raises
-    InputRefused.
+    (relative paths) and all below them are no inputs; a pattern that names one of them is refused. ``words`` are
+    those of the command: files that they name are inputs, too. Raises InputRefused.
     """
     found = _Search(root, pruned)
     for pattern in patterns:
@@ -32,7 +32,36 @@ def measure(root: str, patterns: list[str], *, pruned: list[str]) -> dict[str, s
         found.look(pattern)
         if found.taken == before:
             raise _nothing(root, pattern)
+    for path in named(root, words, pruned=pruned):
+        found.look(path)
     return dict(sorted(found.rows.items()))
+
+
+def named(root: str, words: list[str], *, pruned: list[str]) -> list[str]:
+    """Return the files of the project that ``words`` of a command name, relative: whole words, and `--option=WORD`.
+
+    The first word is none of them: it is the program, which is measured wherever it lies.
+    """
+    found: dict[str, None] = {}
+    for word in words[1:]:
+        text = word.partition("=")[2] if word.startswith("-") and "=" in word else word
+        if not text or "\0" in text:
+            continue
+        path = os.path.relpath(os.path.normpath(os.path.join(root, text)), root)
+        if not os.path.isfile(os.path.join(root, path)):
+            continue
+        parts = path.split("/")
+        real = os.path.realpath(os.path.join(root, path))
+        if (
+            parts[0] != ".."
+            and not set(parts) & set(UNSEEN)
+            and not is_own(parts[-1])
+            and real.startswith(f"{root}/")
+            and not is_below(path, pruned)
+            and not is_below(os.path.relpath(real, root), pruned)
+        ):
+            found[path] = None
+    return list(found)
 
 
 def escaped(text: str) -> str:

@@ -141,7 +141,7 @@ def differing(root: str, outputs: list[str], rows: dict[str, Row]) -> tuple[list
                 row = rows.get(path)
                 if row is None:
                     extra.append(path)
-                elif _is(root, path, found, row):
+                elif is_as(root, path, found, row):
                     right.add(path)
         except OSError:
             # Unreadable, or somebody works on it: none of it counts as made, and what is there is not known.
@@ -151,7 +151,8 @@ def differing(root: str, outputs: list[str], rows: dict[str, Row]) -> tuple[list
     return wrong, extra
 
 
-def _is(root: str, path: str, found: os.stat_result, row: Row) -> bool:
+def is_as(root: str, path: str, found: os.stat_result, row: Row) -> bool:
+    """Return whether ``path``, whose ``lstat`` is ``found``, is what ``row`` says; raise OSError."""
     kind, mode, size, digest, target = row
     full = f"{root}/{path}"
     if stat.S_ISLNK(found.st_mode):

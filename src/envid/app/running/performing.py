@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from envid.app.outcome import Outcome
-from envid.app.running import aside, products, surroundings
+from envid.app.running import aside, foreign, ledger, products, surroundings
 from envid.app.running.inputs import OWN, escaped, is_below
-from envid.app.running.outputs import OddOutput, beside
+from envid.app.running.outputs import OddOutput, Row, beside
 from envid.app.running.task import Measured, Task, again
 from envid.app.running.turns import Turn
 from envid.app.workspace import Workspace
@@ -17,13 +18,13 @@ from envid.atomic import temporary_directory
 from envid.errors import BadManifest, EnvidError, WriteFailed
 from envid.gate import Absent, Moved, Stale, WorkPass, confirm
 from envid.identity import Change
-from envid.manifest import Made, encode
+from envid.manifest import Made, decode, encode
 from envid.process import attend, uninterrupted
-from envid.store.cache import Bypass, Diverged, put
+from envid.store.cache import Bypass, Diverged, put, set_aside
 from envid.store.place import Place, prepare
 from envid.store.roots import remember
 from envid.store.usage import using
-from envid.values.frozen import dataclass
+from envid.values.frozen import dataclass, field
 from envid.values.progress import Progress
 from envid.whole import make_directory
 
@@ -56,20 +57,38 @@ class Performed:
     """None: the outputs are in the store."""
     made: tuple[Made, ...] = ()
     """What is in the store."""
+    left: Mapping[str, Row] = field(default_factory=dict)
+    """What the command made and nothing keeps."""
+    replaced: tuple[str, ...] = ()
+    """Outputs that are the command's now."""
+    removed: int = 0
+    """Files of before that ``--clean`` removed."""
+    diverged: str = ""
+    """What the command made instead of what the store had lost, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """An entry that cannot be restored: its manifest says what was made, and not all of that is there."""
+
+    reason: str
+    """One of ``values.reason.MISSES``."""
+    manifest: bytes
 
 
 def perform(
     task: Task, measured: Measured, decision: Stale | Absent, place: Place, turn: Turn, *, stdout: int | None,
-    drift: Callable[[], Refused | None],
+    drift: Callable[[], Refused | None], known: Mapping[str, Row], lost: Lost | None,
 ) -> Performed:  # fmt: skip
     """Run the command of ``task`` and keep what it made, when everything allows it.
 
-    ``drift`` tells whether the environment is another than its lock says (``drifted``). A command that does not end
-    well leaves its outputs as they were. Raises CommandNotStarted, WriteFailed.
+    ``drift`` tells whether the environment is another than its lock says (``drifted``). ``known``: what runs made
+    of the outputs before. A command that does not end well leaves its outputs as they were. Raises
+    CommandNotStarted, WriteFailed, OutputRefused for an output that is a mount point.
     """
     try:
         with uninterrupted():
-            aside.begin(task.root, task.outputs)
+            _put_aside(task)
         # Not what envid itself puts beside the outputs.
         without = [*task.left, *(beside(path, what) for path in task.paths for what in OWN)]
         before = surroundings.look(task.root, without=without)
@@ -79,28 +98,82 @@ def perform(
         with uninterrupted():
             aside.undo(task.root, task.paths)
         raise
-    with uninterrupted():
-        aside.undo(task.root, task.paths if status else gone)
-        if not status:
-            aside.finish(task.root, [path for path in task.paths if path not in gone])
     if status:
+        with uninterrupted():
+            aside.undo(task.root, task.paths)
         refused = Refused(reason="failed", message=f"the command ended with status {status}")
-        return _refused(place, measured, refused, status)
+        place.tally.add(measured.slot.layer, refused.reason)
+        return Performed(status=status, refused=refused)
+    returned = _replaced(task, gone, known)
     if gone:
-        refused = Refused(reason="no-output", message=f"the command did not make {_some(gone)}")
-        return _refused(place, measured, refused, 0)
-    after = surroundings.look(task.root, without=without)
-    paths = surroundings.differing(before, after)
-    disturbed = _disturbed(measured, paths, surroundings.own(paths, before, turn.is_others))
-    kept = disturbed or _kept(task, measured, decision.work, place, drift)
+        kept: Success | Refused = Refused(reason="no-output", message=f"the command did not make {_some(gone)}")
+    elif returned.foreign:
+        kept = _foreign(returned)
+    else:
+        after = surroundings.look(task.root, without=without)
+        paths = surroundings.differing(before, after)
+        disturbed = _disturbed(measured, paths, surroundings.own(paths, before, turn.is_others))
+        kept = disturbed or _kept(task, measured, decision.work, place, drift, lost)
+    replaced = tuple(path for path in task.paths if path not in gone and path not in returned.whole)
     if isinstance(kept, Refused):
-        return _refused(place, measured, kept, 0)
-    return Performed(status=0, refused=None, made=kept)
+        place.tally.add(measured.slot.layer, kept.reason)
+        left = ledger.seen(task.root, replaced, without=returned.foreign)
+        return Performed(status=0, refused=kept, left=left, replaced=replaced, removed=returned.removed)
+    return Performed(
+        status=0, refused=None, made=kept.made, replaced=replaced, removed=returned.removed, diverged=kept.diverged
+    )
 
 
-def _refused(place: Place, measured: Measured, refused: Refused, status: int) -> Performed:
-    place.tally.add(measured.slot.layer, refused.reason)
-    return Performed(status=status, refused=refused)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Success:
+    """What was made is in the store."""
+
+    made: tuple[Made, ...]
+    diverged: str = ""
+
+
+def _put_aside(task: Task) -> None:
+    with unmounted(task.paths):
+        aside.begin(task.root, task.outputs)
+
+
+@contextlib.contextmanager
+def unmounted(paths: Sequence[str]) -> Iterator[None]:
+    """Raise OutputRefused where one of the outputs ``paths`` cannot be renamed because something is mounted there."""
+    try:
+        yield
+    except WriteFailed as error:
+        cause = error.__cause__
+        # A directory of the same filesystem that is mounted there as well does not look like a mount point.
+        if not isinstance(cause, OSError) or cause.errno not in (errno.EBUSY, errno.EXDEV):
+            raise
+        said = str(error.context.get("path", ""))
+        busy = [path for path in paths if said.endswith(beside(path, "envid-aside")) or f"/{path}/" in f"{said}/"]
+        raise foreign.mounted(busy[0] if busy else paths[0]) from error
+
+
+def _replaced(task: Task, gone: tuple[str, ...], known: Mapping[str, Row]) -> foreign.Returned:
+    """Let go of the outputs of before, but for those ``gone`` now and for files that no run made."""
+    with uninterrupted():
+        try:
+            aside.undo(task.root, gone)
+            made = [path for path in task.paths if path not in gone]
+            returned = foreign.give_back(task.root, made, known, clean=task.order.clean)
+            aside.undo(task.root, returned.whole)
+        except (WriteFailed, OSError):
+            aside.undo(task.root, task.paths)
+            raise
+        aside.finish(task.root, [path for path in made if path not in returned.whole])
+    return returned
+
+
+def _foreign(returned: foreign.Returned) -> Refused:
+    one = len(returned.foreign) == 1
+    said = f"the command did not make {foreign.some(returned.foreign)}, which no earlier run is known to have made; "
+    said += "it is where it was" if one else "they are where they were"
+    if returned.whole:
+        said += f", and so is all of {foreign.some(returned.whole)}, where the command left no place for that"
+    return Refused(reason="foreign-files", message=said)
 
 
 def _attended(task: Task, turn: Turn, stdout: int | None) -> int:
@@ -137,8 +210,9 @@ def _disturbed(measured: Measured, paths: tuple[str, ...], outside: tuple[str, .
 
 
 def _kept(
-    task: Task, measured: Measured, work: WorkPass, place: Place, drift: Callable[[], Refused | None]
-) -> tuple[Made, ...] | Refused:
+    task: Task, measured: Measured, work: WorkPass, place: Place, drift: Callable[[], Refused | None],
+    lost: Lost | None,
+) -> Success | Refused:  # fmt: skip
     """Return what is in the store now, or why it is not; in the order in which the questions cost time."""
     try:
         products.check(task.root, task.paths)
@@ -149,14 +223,16 @@ def _kept(
         if difference is not None:
             return difference
         with using(place, purpose="envid run"):
-            return _published(task, measured, work, place)
+            return _published(task, measured, work, place, lost)
     except (OddOutput, BadManifest) as error:
         return Refused(reason="odd-output", message=str(error))
     except OSError as error:
         return Refused(reason="odd-output", message=f"an output cannot be read: {error.strerror}: {error.filename}")
 
 
-def _published(task: Task, measured: Measured, work: WorkPass, place: Place) -> tuple[Made, ...] | Refused:
+def _published(
+    task: Task, measured: Measured, work: WorkPass, place: Place, lost: Lost | None
+) -> Success | Refused:  # fmt: skip
     made = products.keep(place, task.root, task.paths)
     if isinstance(made, Bypass):
         return Refused(reason=made.reason, message=made.message)
@@ -169,6 +245,9 @@ def _published(task: Task, measured: Measured, work: WorkPass, place: Place) -> 
     leave = confirm(work, now.slot)
     if isinstance(leave, Moved):
         return _moved(leave.changes)
+    if lost is not None:
+        # No sooner: what it says of the bytes that were made first is all that is left of them.
+        set_aside(place, place.entry_path(measured.slot), lost.reason)
     stored = put(place, leave, manifest)
     if isinstance(stored, Bypass):
         return Refused(reason=stored.reason, message=stored.message)
@@ -179,7 +258,21 @@ def _published(task: Task, measured: Measured, work: WorkPass, place: Place) -> 
             f"{stored.first[:16]}, that of what it made now {stored.second[:16]}",
         )
     remember(place, task.root, keys=[measured.slot.key])
-    return made
+    return Success(made=made, diverged=_diverged(lost, made))
+
+
+def _diverged(lost: Lost | None, made: tuple[Made, ...]) -> str:
+    if lost is None:
+        return ""
+    try:
+        before = {one.path: one for one in decode(lost.manifest)}
+    except BadManifest:
+        return ""
+    now = {one.path: one for one in made}
+    differing = sorted(path for path in {*before, *now} if before.get(path) != now.get(path))
+    if not differing:
+        return ""
+    return f"the command made other bytes than those that the cache had lost: {_some(differing)}"
 
 
 def _moved(changes: tuple[Change, ...]) -> Refused:

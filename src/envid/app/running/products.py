@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from envid.app.running.aside import dispose, open_up
+from envid.app.running.foreign import parted
 from envid.app.running.inputs import escaped, is_below
 from envid.app.running.outputs import BYTECODE, KEPT_MODE, Row, beside, differing, kind_of, listed
 from envid.atomic import lead, rename
@@ -26,6 +28,8 @@ class Restored:
 
     laid: int
     removed: int
+    foreign: tuple[str, ...] = ()
+    """Files that no run made: they stay."""
 
 
 def check(root: str, outputs: Sequence[str]) -> None:
@@ -76,10 +80,13 @@ def rows_of(made: Sequence[Made], outputs: Sequence[str]) -> dict[str, Row] | No
     return rows
 
 
-def restore(place: Place, root: str, outputs: Sequence[str], rows: dict[str, Row]) -> Restored | Miss:
+def restore(
+    place: Place, root: str, outputs: Sequence[str], rows: dict[str, Row], *, known: Mapping[str, Row], clean: bool
+) -> Restored | Miss:  # fmt: skip
     """Make the outputs what ``rows`` say: what is so already is not touched; files appear whole.
 
-    Until every byte that is needed has come out of the store, nothing changes. Raises WriteFailed.
+    Files that are in no row go when they are ``known`` to be what a run made, or with ``clean``; others stay.
+    Until every byte that is needed has come out of the store, nothing changes. Raises WriteFailed, OutputRefused.
     """
     try:
         for output in outputs:
@@ -90,6 +97,7 @@ def restore(place: Place, root: str, outputs: Sequence[str], rows: dict[str, Row
             if os.path.lexists(f"{root}/{output}"):
                 open_up(f"{root}/{output}")
     wrong, extra = differing(root, list(outputs), rows)
+    extra, foreign = parted(root, _named(root, outputs, extra, rows), rows, known, clean=clean)
     staged: dict[str, str] = {}
     try:
         for output in outputs:
@@ -103,7 +111,18 @@ def restore(place: Place, root: str, outputs: Sequence[str], rows: dict[str, Row
     finally:
         for output in outputs:
             dispose(f"{root}/{beside(output, 'envid-new')}")
-    return Restored(laid=len(wrong), removed=len(extra))
+    return Restored(laid=len(wrong), removed=len(extra), foreign=tuple(foreign))
+
+
+def _named(root: str, outputs: Sequence[str], extra: list[str], rows: dict[str, Row]) -> list[str]:
+    """Return ``extra`` with the names below an output that could not be read in place of that."""
+    named: list[str] = []
+    for path in extra:
+        if path in outputs and path in rows:
+            named += [name for name, _ in listed(root, path) if name not in rows]
+        else:
+            named.append(path)
+    return list(dict.fromkeys(named))
 
 
 def _stage(
@@ -172,7 +191,10 @@ def _open(root: str, rows: dict[str, Row]) -> None:
 def _mode(path: str) -> int | None:
     try:
         return os.lstat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        # Below a link that leads to itself there is nothing, as below a file.
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
         return None
 
 

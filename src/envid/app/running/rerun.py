@@ -16,12 +16,12 @@ from envid.store import sidecar
 _LISTS = ("--in", "--out")
 _REPEATED = ("--env", "--env-pass")
 _VALUED = ("--layer", "--name", "--venv", "--project", "--wait")
-_FLAGS = ("--quiet", "--offline", "--strict")
+_FLAGS = ("--quiet", "--offline", "--strict", "--clean")
 _MODULES = (
-    "app/running/aside.py", "app/running/inputs.py", "app/running/outputs.py", "app/running/performing.py",
-    "app/running/products.py", "app/running/program.py", "app/running/rerun.py", "app/running/run.py",
-    "app/running/surroundings.py", "app/running/task.py", "app/running/turns.py", "app/verify.py", "manifest.py",
-    "process.py", "slot.py",
+    "app/running/aside.py", "app/running/foreign.py", "app/running/inputs.py", "app/running/ledger.py",
+    "app/running/outputs.py", "app/running/performing.py", "app/running/products.py", "app/running/program.py",
+    "app/running/rerun.py", "app/running/run.py", "app/running/surroundings.py", "app/running/task.py",
+    "app/running/turns.py", "app/verify.py", "manifest.py", "process.py", "slot.py",
 )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def bind(words: Words) -> Bound | None:
     for name in words.named:
         value = os.environ.get(name)
         facts.append("-" if value is None else f"+{value}")
-    for path, measured in inputs.measure(root, words.inputs, pruned=pruned).items():
+    for path, measured in inputs.measure(root, words.inputs, pruned=pruned, words=words.argv).items():
         facts += [path, measured]
     directory = os.path.join(cache, "answers-v1")
     paths = pruned[: len(declared)]
@@ -151,7 +151,7 @@ def unchanged(arguments: list[str]) -> str | None:
         if bound is None or answer is None:
             return None
         _, said, document = answer
-        rows = _decoded(document)
+        rows = decoded(document)
         for output in bound.outputs:
             if not outputs.has_real_parents(bound.root, output) or any(
                 os.path.lexists(f"{bound.root}/{outputs.beside(output, what)}") for what in inputs.OWN
@@ -182,7 +182,8 @@ def encoded(rows: dict[str, outputs.Row]) -> bytes:
     return "\0".join(fields).encode("utf-8", "surrogateescape")
 
 
-def _decoded(data: bytes) -> dict[str, outputs.Row]:
+def decoded(data: bytes) -> dict[str, outputs.Row]:
+    """Return what ``encoded`` wrote; raise ValueError."""
     fields = data.decode("utf-8", "surrogateescape").split("\0")
     rows: dict[str, outputs.Row] = {}
     for at in range(0, len(fields), 6):

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from envid.app.outcome import Outcome, count
 from envid.app.remember import remember_run
-from envid.app.running import aside, products
+from envid.app.running import aside, foreign, ledger, products
 from envid.app.running.outputs import Row
-from envid.app.running.performing import Performed, Verify, drifted, perform
+from envid.app.running.performing import Lost, Performed, Refused, Verify, drifted, perform, unmounted
 from envid.app.running.rerun import Words, request_of
 from envid.app.running.task import Measured, Order, Task, measure, purpose, task_of
 from envid.app.running.turns import turn
 from envid.app.running.why import reasons, record
 from envid.app.storing import opened
 from envid.app.workspace import Workspace
-from envid.errors import BadManifest
+from envid.errors import BadManifest, EnvidError
 from envid.gate import Absent, Fresh, Stale, decide
 from envid.manifest import decode
 from envid.store import roots
-from envid.store.cache import Candidate, Miss, find, set_aside
+from envid.store.cache import Candidate, Miss, find
 from envid.store.flight import single
 from envid.store.place import Place
 from envid.store.usage import using
@@ -40,7 +41,8 @@ ADVICE: Final = {
     "run.inputs-changed": "run it again; a command must not change what it reads",
     "run.wrote-outside": "name it with --out, or have the command write elsewhere ($TMPDIR is private)",
     "run.no-output": "look at what --out names and at what the command writes",
-    "run.odd-output": "outputs are files, directories and relative links",
+    "run.odd-output": "outputs are files, directories and relative links, their names UTF-8 without control characters",
+    "run.foreign-files": foreign.HINT,
 }
 """What to do about each reason why nothing was kept, by the code of the finding."""
 
@@ -52,6 +54,10 @@ class Hit:
     rows: dict[str, Row]
     laid: int
     """How many of them had to be put in place."""
+    removed: int = 0
+    """Files that ``--clean`` removed."""
+    foreign: tuple[str, ...] = ()
+    """Files among them that no run made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,19 +67,29 @@ class Due:
     missed: str
     """Why the cache had nothing: one of ``values.reason.MISSES``."""
     decision: Stale | Absent
+    lost: Lost | None = None
+    """The entry of which a part is missing."""
+
+
+class Check(Protocol):
+    """What ``app.checking.check`` does."""
+
+    def __call__(self, ws: Workspace, *, name: str | None) -> Outcome:
+        """Return the verdict on a lock."""
 
 
 def run(
-    ws: Workspace, order: Order, *, verify: Verify, explain: bool = False, strict: bool = False,
-    stdout: int | None = None, progress: Progress = SILENT,
+    ws: Workspace, order: Order, *, verify: Verify, check: Check | None = None, explain: bool = False,
+    strict: bool = False, stdout: int | None = None, progress: Progress = SILENT,
 ) -> Outcome:  # fmt: skip
     """Have the outputs of ``order`` in place: as they are, out of the store, or made by the command.
 
-    ``verify``: ``app.verify.verify``. ``stdout``: descriptor for the command's standard output instead of ours.
-    ``data``: ``{"status", "outcome", "reason", "message", "key", "outputs", "explain"}``; ``outcome`` is ``hit``,
-    ``ran`` (and kept), ``unkept`` or ``failed``. The exit status is the command's; a reason why nothing was kept is a
-    note, and with ``strict`` a finding ``run.REASON``. Raises UsageError, CommandNotStarted, GuardTimeout, WriteFailed,
-    and what ``identify_for`` raises.
+    ``verify``: ``app.verify.verify``; ``check``: ``app.checking.check``, asked about the lock when the command is to
+    run. ``stdout``: descriptor for the command's standard output instead of ours. ``data``: ``{"status", "outcome",
+    "reason", "message", "key", "outputs", "explain"}``; ``outcome`` is ``hit``, ``ran`` (and kept), ``unkept`` or
+    ``failed``. The exit status is the command's; a reason why nothing was kept is a finding ``run.REASON``: a
+    warning, with ``strict`` an error. Raises UsageError, CommandNotStarted, EnvironmentNotFound, GuardTimeout,
+    WriteFailed, and what ``identify_for`` raises.
     """
     words = Words(
         argv=list(order.argv), inputs=list(order.inputs), outputs=list(order.outputs), named=list(order.named),
@@ -84,32 +100,59 @@ def run(
     said = purpose(task)
     with opened(ws) as place, turn(place, task.root, task.paths, wait=order.wait, purpose=said) as mine:
         recovered = aside.recover(task.root, task.paths)
+        known = ledger.read(ws.kept, task.root, task.paths)
+        foreign.refuse(task.root, task.outputs, known)
         measured = measure(task)
-        state = _look(place, task, measured)
+        state = _look(place, task, measured, known)
         performed: Performed | None = None
         lines: tuple[str, ...] = ()
         notes = [f"put right what an interrupted run left of {', '.join(recovered)}"] if recovered else []
         if isinstance(state, Due):
             with single(place, measured.slot, wait=order.wait, purpose=said) as flight:
                 notes += [flight.note] if flight.note else []
-                state = _look(place, task, measured) if flight.waited else state
+                state = _look(place, task, measured, known) if flight.waited else state
                 lines = _explained(task, place, measured, state) if explain else ()
                 if isinstance(state, Due):
+                    notes += _stale(ws, order.name, check)
                     performed = perform(
                         task, measured, state.decision, place, mine, stdout=stdout,
-                        drift=lambda: drifted(task, mine, verify, progress),
+                        drift=lambda: drifted(task, mine, verify, progress), known=known, lost=state.lost,
                     )  # fmt: skip
         elif explain:
             lines = _explained(task, place, measured, state)
         record(task, measured.slot)
         rows = state.rows if isinstance(state, Hit) else _made(performed, task)
-        outcome = _outcome(measured, state, performed, lines, notes, rows or {}, subject=order.argv[0], strict=strict)
+        _enter(task, rows, performed, known)
+        outcome = _outcome(measured, state, performed, lines, notes, rows or {}, subject=task.paths[0], strict=strict)
         if rows is not None and measured.repeatable:
             remember_run(words, bound, rows, said=_up_to_date(measured))
         return outcome
 
 
-def _look(place: Place, task: Task, measured: Measured) -> Hit | Due:
+def _stale(ws: Workspace, name: str, check: Check | None) -> list[str]:
+    """Return that the lock does not answer pyproject.toml, where that is so: the command runs all the same."""
+    if check is None:
+        return []
+    try:
+        found = check(ws, name=name).findings
+    except EnvidError:
+        return []
+    if not any(one.code == "lock.stale" for one in found):
+        return []
+    return [f"note: the lock `{name}` does not answer pyproject.toml any more: see `envid lock --check`"]
+
+
+def _enter(task: Task, rows: dict[str, Row] | None, performed: Performed | None, known: Mapping[str, Row]) -> None:
+    """Enter into the ledger what is in the outputs now and was made by a run."""
+    cache = task.ws.kept
+    if performed is None:
+        if rows is not None and dict(rows) != dict(known):
+            ledger.keep(cache, task.root, task.paths, rows)
+    elif not performed.status:
+        ledger.keep(cache, task.root, performed.replaced, performed.left if rows is None else rows)
+
+
+def _look(place: Place, task: Task, measured: Measured, known: Mapping[str, Row]) -> Hit | Due:
     """Ask the store, by way of the gate; what it has is put in place."""
     slot = measured.slot
     found = find(place, slot)
@@ -121,20 +164,26 @@ def _look(place: Place, task: Task, measured: Measured) -> Hit | Due:
         payload = found.payload(decision.read)
         rows = None if isinstance(payload, Miss) else _rows(payload, task)
         if rows is not None:
-            restored = products.restore(place, task.root, task.paths, rows)
+            with unmounted(task.paths):
+                restored = products.restore(
+                    place, task.root, task.paths, rows, known=known, clean=task.order.clean
+                )  # fmt: skip
             if isinstance(restored, products.Restored):
                 roots.remember(place, task.root, keys=[slot.key])
-                return Hit(rows=rows, laid=restored.laid + restored.removed)
+                return Hit(
+                    rows=rows, laid=restored.laid + restored.removed, foreign=restored.foreign,
+                    removed=restored.removed if task.order.clean else 0,
+                )  # fmt: skip
             reason = "unreadable" if restored.reason == "unreadable" else "incomplete"
         else:
             reason = payload.reason if isinstance(payload, Miss) else "damaged"
+    lost = None
     if not isinstance(payload, Miss):
-        # An entry of no use stands in the way of a good one.
-        set_aside(place, place.entry_path(slot), reason)
+        lost = Lost(reason=reason, manifest=payload)
         place.tally.add(slot.layer, reason)
     again = decide(None, slot)
     assert isinstance(again, Absent)
-    return Due(missed=reason, decision=again)
+    return Due(missed=reason, decision=again, lost=lost)
 
 
 def _rows(payload: bytes, task: Task) -> dict[str, Row] | None:
@@ -165,7 +214,7 @@ def _outcome(
     refused = None if performed is None else performed.refused
     status = 0 if performed is None else performed.status
     short = measured.slot.key[:20]
-    findings: tuple[Finding, ...] = ()
+    text = ""
     if isinstance(state, Hit):
         done, reason = "hit", "hit"
         text = _up_to_date(measured).strip() if not state.laid else (
@@ -176,19 +225,34 @@ def _outcome(
     elif status:
         done, reason, text = "failed", "failed", f"run: {refused.message}; its outputs are as they were"
     else:
-        done, reason, text = "unkept", refused.reason, ""
-        code = f"run.{reason}"
-        hint = ADVICE[code]
-        if strict:
-            findings = (
-                Finding(code=code, severity="error", subject=subject, message=refused.message,
-                        hint=hint),
-            )  # fmt: skip
-        else:
-            text = f"warning: nothing was kept: {refused.message} [{code}]\nhint: {hint}"
+        done, reason = "unkept", refused.reason
+    removed = state.removed if isinstance(state, Hit) else performed.removed if performed is not None else 0
+    cleaned = f"--clean removed {count(removed, 'file')} that the command does not make" if removed else ""
+    told = _told(state, performed)
+    findings: tuple[Finding, ...] = ()
+    if told is not None:
+        code = f"run.{told.reason}"
+        findings = (
+            Finding(code=code, severity="error" if strict else "warning", subject=subject, message=told.message,
+                    hint=ADVICE[code]),
+        )  # fmt: skip
     data: dict[str, JSONValue] = {
         "status": status, "outcome": done, "reason": reason, "message": refused.message if refused else "",
         "key": measured.slot.key, "outputs": products.said(rows), "explain": list(lines),
     }  # fmt: skip
-    told = tuple(part for part in (*notes, *lines, text) if part)
-    return Outcome(command="run", notes=told, data=data, findings=findings, status=status)
+    notes = [part for part in (*notes, *lines, cleaned, text) if part]
+    return Outcome(command="run", notes=tuple(notes), data=data, findings=findings, status=status)
+
+
+def _told(state: Hit | Due, performed: Performed | None) -> Refused | None:
+    """Return what is to be told as a finding."""
+    if isinstance(state, Hit):
+        if not state.foreign:
+            return None
+        return Refused(reason="foreign-files", message=f"no run made {foreign.some(state.foreign)}, and it stays")
+    if performed is None or performed.status:
+        return None
+    if performed.refused is not None:
+        refused = performed.refused
+        return Refused(reason=refused.reason, message=f"nothing was kept: {refused.message}")
+    return Refused(reason="diverged", message=performed.diverged) if performed.diverged else None

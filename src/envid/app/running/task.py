@@ -11,7 +11,14 @@ from envid.app.measuring import is_repeatable
 from envid.app.project import read_limited
 from envid.app.running import inputs, outputs, program
 from envid.app.workspace import Workspace
-from envid.errors import CommandNotStarted, OutputRefused, ProjectNotFound, UsageError
+from envid.errors import (
+    CommandNotStarted,
+    CredentialInConfig,
+    EnvironmentNotFound,
+    OutputRefused,
+    ProjectNotFound,
+    UsageError,
+)
 from envid.identity import components_of
 from envid.process import PINNED
 from envid.slot import Slot, narrow
@@ -44,6 +51,8 @@ class Order:
     """Variables that are passed, and whose values are part of the key."""
     passed: tuple[str, ...] = ()
     """Variables that are passed and no part of the key."""
+    clean: bool = False
+    """Whether an output directory holds only what the command makes, whatever was in it."""
     wait: float = 600.0
     """Seconds."""
 
@@ -122,12 +131,23 @@ def measure(task: Task) -> Measured:
     """
     ws, order = task.ws, task.order
     identified = identify_for(ws, layer=task.layer, name=order.name, venv=task.environment)
-    rows = inputs.measure(task.root, list(order.inputs), pruned=list(task.left))
+    selected = identified.identity.components.get("distributions")
+    if task.environment is None and selected:
+        raise EnvironmentNotFound(
+            f"the layer {task.layer} depends on distributions of the lock, and there is no environment that has them",
+            hint="run `envid sync`, pass --venv PATH, or take a layer of the project's own that has no distributions",
+        )
+    rows = inputs.measure(task.root, list(order.inputs), pruned=list(task.left), words=list(order.argv))
     for path in task.paths:
         if any(inputs.escaped(path) == one or one.startswith(f"{inputs.escaped(path)}/") for one in rows):
             raise OutputRefused(f"--out {inputs.escaped(path)} is an input as well")
     words = [inputs.escaped(word) for word in order.argv]
-    refuse_secrets(words, "the command")
+    try:
+        refuse_secrets(words, "the command")
+    except CredentialInConfig as error:
+        raise CredentialInConfig(
+            error.message, hint="put it into a variable that the command reads, and pass that on: --env-pass NAME"
+        ) from None
     components: dict[str, JSONValue] = {
         **identified.identity.components,
         "layer": identified.identity.layer,

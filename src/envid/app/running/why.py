@@ -7,6 +7,7 @@ from typing import Final
 
 from envid.app.running.task import LAYER, Task, question
 from envid.errors import IdentityError, WriteFailed
+from envid.identity import Change
 from envid.slot import Slot, changes, key_of
 from envid.store import entry, recorded
 from envid.store.cache import Miss, read_file
@@ -38,7 +39,16 @@ def reasons(task: Task, place: Place, slot: Slot, missed: str | None) -> tuple[s
     found = changes(last, slot.document)
     if not found:
         return lost or (f"it ran: nothing changed {since}, but nothing is kept of that run",)
-    return (*lost, *(f"it ran: {since}, {_shortened(change.text)}" for change in found))
+    return (*lost, *(f"it ran: {since}, {_shortened(_plain(change))}" for change in found))
+
+
+def _plain(change: Change) -> str:
+    if change.component != "environment":
+        return change.text
+    # A digest stands for the value; a variable that is not set has none.
+    return change.text.replace(" was null and ", " was not set and ").removesuffix("null") + (
+        "not set" if change.text.endswith(" is null") else ""
+    )
 
 
 def _shortened(text: str) -> str:

@@ -41,9 +41,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--wait", metavar="SECONDS", default="600",
         help="how long to wait for another run that makes the same (default: 600)",
     )  # fmt: skip
+    parser.add_argument(
+        "--clean", action="store_true",
+        help="have output directories hold only what the command makes: files that no run made are removed",
+    )  # fmt: skip
     parser.add_argument("--explain", action="store_true", help="say why the command ran, or that it did not")
     parser.add_argument(
-        "--strict", action="store_true", help="exit 1 when the command ran and what it made was not kept"
+        "--strict", action="store_true", help="exit 1 when what the command made was not kept, or on any other warning"
     )
     parser.add_argument("words", metavar="CMD", nargs="*", help="the command and its arguments, after `--`")
 
@@ -60,11 +64,12 @@ def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
     order = Order(
         argv=tuple(options.words), inputs=tuple(options.inputs), outputs=tuple(options.outputs), layer=options.layer,
         name=options.name, venv=options.venv, named=tuple(options.env), passed=tuple(options.env_pass), wait=wait,
+        clean=options.clean,
     )  # fmt: skip
     sys.stdout.flush()
     sys.stderr.flush()
     return run(
-        workspace, order, verify=_verify, explain=options.explain, strict=options.strict,
+        workspace, order, verify=_verify, check=_check, explain=options.explain, strict=options.strict,
         stdout=2 if options.json else None, progress=progress,
     )  # fmt: skip
 
@@ -72,4 +77,9 @@ def answer(options: argparse.Namespace, progress: Progress) -> Outcome:
 def _verify(ws: Workspace, *, venv: str | None, name: str, progress: Progress) -> Outcome:
     # Loaded when a command has run: half of what envid is made of, and of no use to a run with nothing to do.
     verdict: Outcome = late("envid.app.verify").verify(ws, venv=venv, name=name, progress=progress)
+    return verdict
+
+
+def _check(ws: Workspace, *, name: str | None) -> Outcome:
+    verdict: Outcome = late("envid.app.checking").check(ws, name=name)
     return verdict
