@@ -117,7 +117,7 @@ def _taken_up(temporary: str) -> int | None:
 
 
 def clear(path: str, found: os.stat_result) -> None:
-    """Remove what stands in the way at ``path``: an empty directory, or anything but a file with one name; best effort."""
+    """Remove what stands in the way at ``path``: an empty directory, or no file with one name; best effort."""
     if stat.S_ISDIR(found.st_mode):
         with contextlib.suppress(OSError):
             os.rmdir(path)

@@ -10,7 +10,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from typing import IO, BinaryIO
+from io import BufferedReader
+from typing import IO
 
 from envid.errors import WriteFailed
 
@@ -20,7 +21,7 @@ _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 Name = str | os.PathLike[str]
 
 
-def open_regular(path: Name, *, follow: bool = True) -> BinaryIO:
+def open_regular(path: Name, *, follow: bool = True) -> BufferedReader:
     """Open a regular file for reading; raise OSError for anything else, at once.
 
     A plain ``open`` of a named pipe waits until somebody writes to it. Without ``follow``, a symbolic link in the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from envid.app.workspace import Workspace
 from envid.errors import ConfigError, DigestMismatch, InvalidWheel, Offline, Unreachable
 from envid.lock.pylock import read
 from envid.store import contents as known
-from envid.store.wheels import artifact_path
+from envid.store.wheels import artifact_path, file_sha256
 from envid.values.artifact import Artifact
 from index_server import Behaviour, index_server
 from locked import LockedProject
@@ -208,3 +209,41 @@ def test_a_broken_netrc_is_an_error_only_where_it_was_named(tmp_path: Path) -> N
 def test_the_project_of_a_file(filename: str, name: str) -> None:
     """Wheel and source archive names give the normal name of their project."""
     assert project_of(filename) == name
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory", "link", "dangling", "file above", "pipe at the top"])
+def test_what_is_no_wheel_in_the_store_is_cleared_and_fetched(project: LockedProject, kind: str) -> None:
+    """A pipe, a directory, a link where a wheel belongs, a file above it: nothing hangs, and the wheel is fetched."""
+    with index_server(project.served) as server:
+        workspace = project.workspace(UV_FIND_LINKS="", UV_DEFAULT_INDEX=server.url)
+        wanted = artifacts(workspace)
+        path = artifact_path(project.cache, wanted[0].sha256, wanted[0].filename)
+        path.parent.parent.parent.mkdir(parents=True)
+        if kind == "file above":
+            path.parent.parent.write_bytes(b"")
+        elif kind == "pipe at the top":
+            path.parent.parent.parent.rmdir()
+            os.mkfifo(path.parent.parent.parent)
+        else:
+            path.parent.mkdir(parents=True)
+            if kind == "pipe":
+                os.mkfifo(path)
+            elif kind == "directory":
+                (path / "inside").mkdir(parents=True)
+            else:
+                path.symlink_to("/dev/zero" if kind == "link" else "nowhere")
+        found = fetch_artifacts(workspace, wanted)
+        assert {path.name for path in found.values()} == {wheel.filename for wheel in wanted}
+        assert file_sha256(path) == wanted[0].sha256 and not path.is_symlink()
+
+
+def test_a_pipe_in_a_folder_of_wheels_is_passed_over(project: LockedProject, tmp_path: Path) -> None:
+    """A named pipe under the name of a locked wheel in a find-links folder hangs nobody; the index has the wheel."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with index_server(project.served) as server:
+        workspace = project.workspace(UV_FIND_LINKS=str(folder), UV_DEFAULT_INDEX=server.url)
+        wanted = artifacts(workspace)
+        for wheel in wanted:
+            os.mkfifo(folder / wheel.filename)
+        assert len(fetch_artifacts(workspace, wanted)) == len(wanted)

@@ -38,6 +38,7 @@ from envid.values.frozen import dataclass
 from envid.values.nearest import nearest, quoted
 from envid.values.progress import SILENT, Progress
 from envid.values.reason import BYPASSES, MISSES, PASSED
+from envid.whole import open_regular
 
 _MEANINGS: Final = {**BYPASSES, **MISSES, **PASSED}
 _FAILURES: Final = frozenset({"space", "unwritable", "read-only", "no-directory", "untrusted", "refuted"})
@@ -284,9 +285,10 @@ def _stream(path: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        stream = open(path, "rb")  # noqa: SIM115 - what the block raises is not this file's
+        stream = open_regular(path)
     except OSError as error:
-        raise ArchiveUnreadable(f"cannot read {path}: {error.strerror}", path=path) from error
+        hint = "read a pipe as standard input, with `-`" if os.path.exists(path) and not os.path.isfile(path) else None
+        raise ArchiveUnreadable(f"cannot read {path}: {error.strerror}", path=path, hint=hint) from error
     with stream:
         yield stream
 

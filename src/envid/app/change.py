@@ -17,6 +17,7 @@ from envid.installed.record import MAX_RECORD, RecordRow, parse_record
 from envid.store.contents import ContentRows
 from envid.values.artifact import Resolution, Selected
 from envid.values.finding import Finding
+from envid.whole import open_regular
 
 ABSENT: Final = frozenset({"env.missing"})
 WRONG: Final = frozenset({"env.version", "env.tampered", "env.missing-file", "env.source", "env.mode", "env.poisoned"})
@@ -122,7 +123,7 @@ def _rows(site: Path, one: Installed) -> Sequence[RecordRow]:
     if one.kind != "dist-info":
         return _egg_rows(site, one)
     try:
-        with open(site / one.directory / "RECORD", "rb") as stream:
+        with open_regular(site / one.directory / "RECORD") as stream:
             return parse_record(stream.read(MAX_RECORD + 1))
     except (OSError, InvalidRecord, UnsafePath, TooLarge):
         return ()
@@ -130,7 +131,7 @@ def _rows(site: Path, one: Installed) -> Sequence[RecordRow]:
 
 def _egg_rows(site: Path, one: Installed) -> Sequence[RecordRow]:
     try:
-        with open(site / one.directory / "installed-files.txt", "rb") as stream:
+        with open_regular(site / one.directory / "installed-files.txt") as stream:
             lines = stream.read(MAX_RECORD).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return ()

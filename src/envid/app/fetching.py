@@ -115,10 +115,22 @@ def _on_disk(workspace: Workspace, artifact: Artifact, folder: Path) -> Path | N
             return before
     kept = artifact_path(workspace.cache, artifact.sha256, artifact.filename)
     actual = file_sha256(kept)
-    if actual is not None and actual != artifact.sha256:
+    if actual == artifact.sha256:
+        return kept
+    _clear(kept, wrong=actual is not None)
+    return None
+
+
+def _clear(kept: Path, *, wrong: bool) -> None:
+    """Take away what is no file where one belongs in the store, a ``wrong`` file as well, or no directory above it."""
+    for directory in reversed(list(kept.parents)[:3]):
+        if os.path.lexists(directory) and not os.path.isdir(directory):
+            atomic.remove_file(directory)
+            return
+    if os.path.isdir(kept) and not os.path.islink(kept):
+        atomic.remove_tree(kept)
+    elif wrong or not os.path.isfile(kept):
         atomic.remove_file(kept)
-        return None
-    return kept if actual is not None else None
 
 
 def _other(artifact: Artifact, path: Path, actual: str | None) -> DigestMismatch:

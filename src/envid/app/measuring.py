@@ -23,6 +23,7 @@ from envid.values.interpreter import MARKERS, Interpreter
 from envid.values.marker import truth, variables
 from envid.values.target import marker_environment
 from envid.values.wheel_tags import wheels_floor
+from envid.whole import open_regular
 
 BACKEND_PROTOCOL: Final = 1
 """The protocol that envid speaks with generator backends."""
@@ -285,7 +286,7 @@ def _file_digest(ws: Site, name: str, given: str) -> str:
     if not os.path.isfile(path):
         raise IdentityUnknown(f"the fact {name}: there is no file {given}", hint="mend the path in pyproject.toml")
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             return blake3_hex(stream.read())
     except OSError as error:
         raise IdentityUnknown(f"the fact {name}: cannot read {given}: {error.strerror}") from error

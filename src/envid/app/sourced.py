@@ -22,6 +22,7 @@ from envid.installed.proof import Place
 from envid.values.artifact import LocalSource, Selected
 from envid.values.digest import blake3_hex
 from envid.values.finding import Finding
+from envid.whole import open_regular
 
 MAX_DIRECT_URL: Final = 64 * 1024
 _MAX_METADATA: Final = 8 * 1024 * 1024
@@ -167,7 +168,7 @@ def _sorted(value: object) -> object:
 
 def _bytes(path: str) -> bytes:
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(_MAX_METADATA)
     except OSError:
         return b""

@@ -9,6 +9,7 @@ from typing import Final
 
 from envid.errors import IdentityUnknown
 from envid.values.digest import JSONValue, blake3_hex, canonical, derive_hex
+from envid.whole import open_regular
 
 CONTEXT: Final = "envid-tree/1"
 MAX_FILES: Final = 100_000
@@ -83,7 +84,7 @@ def _read(path: str, package: str) -> tuple[bytes, bool]:
             raise IdentityUnknown(f"{path} in the source of {package} is no ordinary file", package=package, path=path)
         if before.st_size > MAX_BYTES:
             raise IdentityUnknown(f"{path} in the source of {package} is too large", package=package, path=path)
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(MAX_BYTES + 1)
             after = os.fstat(stream.fileno())
     except OSError as error:

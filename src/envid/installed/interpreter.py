@@ -22,6 +22,7 @@ from envid.installed import measuring
 from envid.values.digest import NotCanonical, blake3_hex, canonical, parse_canonical
 from envid.values.frozen import dataclass
 from envid.values.interpreter import Interpreter, interpreter_of
+from envid.whole import open_regular
 
 PROBE_TIMEOUT: Final = 30.0
 """Seconds."""
@@ -115,7 +116,7 @@ def _run_probe(python: Path) -> Interpreter:
 
 def _recall(path: Path, identity: str) -> Interpreter | None:
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(65536)
         body, _, trailer = data.partition(b"\n")
         if trailer != blake3_hex(body).encode() + b"\n" or os.stat(path).st_uid != os.getuid():
@@ -178,7 +179,7 @@ def environment_of(venv: Path) -> Environment:
 
 def _read_config(root: Path) -> dict[str, str]:
     try:
-        with open(root / "pyvenv.cfg", "rb") as stream:
+        with open_regular(root / "pyvenv.cfg") as stream:
             data = stream.read(MAX_CFG + 1)
     except (FileNotFoundError, NotADirectoryError):
         there = "is not a virtual environment: it has no pyvenv.cfg" if root.exists() else "is not there"

@@ -16,6 +16,7 @@ from typing import Final
 
 from envid import atomic
 from envid.errors import InvalidEnvironment, UnsafePath
+from envid.whole import open_regular
 
 MARKER: Final = ".envid-sync.json"
 SNAPSHOT: Final = ".envid-sync"
@@ -250,7 +251,7 @@ def _read(root: Path) -> dict[str, object]:
 
     path = root / MARKER
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             document = json.loads(stream.read(_MAX_MARKER).decode("ascii"))
     except (OSError, ValueError, RecursionError) as error:
         raise _broken(path) from error

@@ -10,12 +10,15 @@ As a script: JSON ``[[pyc, source], ...]`` on stdin, one line ``JUDGEMENT BINDIN
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 import re
+import stat
 import sys
 import warnings
 from collections.abc import Callable
+from typing import BinaryIO
 
 MAX_DEPTH = 300
 """Of nested code objects and tuples; CPython's compiler nests fewer than 200."""
@@ -220,6 +223,15 @@ def read(pyc: str, source: str | None) -> tuple[bytes, bytes | None, int]:
         except FileNotFoundError:
             pass
     return data, None, 0
+
+
+def _open(path: str) -> BinaryIO:
+    """Open a regular file; raise OSError for a pipe, say, which a plain ``open`` would wait for."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
+    return open(handle, "rb")
 
 
 def binding(pyc: bytes, source: bytes | None, *, mtime: int, name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 from envid import atomic
 from envid.values.digest import JSONValue, NotCanonical, blake3_hex, canonical, parse_canonical
 from envid.values.frozen import dataclass, field
+from envid.whole import open_regular
 
 NAME: Final = ".envid.json"
 SCHEMA: Final = "envid-note/1"
@@ -43,7 +44,7 @@ class Note:
 def read(root: Path) -> Note | None:
     """Return the note in the environment ``root``; ``None`` when there is none that is whole."""
     try:
-        with open(root / NAME, "rb") as stream:
+        with open_regular(root / NAME) as stream:
             body, _, rest = stream.read(_MAX).partition(b"\n")
         if rest != _trailer(body):
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from envid.installed import note
@@ -14,6 +15,7 @@ from envid.installed.interpreter import Environment
 from envid.installed.strays import INTERPRETER, VENV_SCRIPTS
 from envid.values.digest import blake3_hex
 from envid.values.finding import Finding
+from envid.whole import open_regular
 
 _MAX_ACTIVATE: Final = 256 * 1024
 _HINT: Final = "recreate the environment: remove it, then run `envid sync`"
@@ -27,7 +29,9 @@ def check_prefix(environment: Environment, config: bytes, scripts: Iterable[str]
     findings = []
     if (former := moved_from(environment, config)) is not None:
         message = f"it was made as {former} and then moved or copied: its activate and scripts enter that one"
-        findings.append(_finding("pyvenv.cfg", message, expected=str(environment.root), actual=former))
+        moved = _finding("pyvenv.cfg", message, expected=str(environment.root), actual=former)
+        # `sync` alone would refuse: what the scripts enter is not here.
+        findings.append(replace(moved, hint=f"remove {environment.root}, then run `envid sync`"))
     if environment.system_site_packages:
         findings.append(_finding(
             "pyvenv.cfg", "the environment also imports packages from outside of it (include-system-site-packages)",
@@ -90,7 +94,7 @@ def moved_from(environment: Environment, config: bytes) -> str | None:
     ``None`` also for a relocatable environment, and for one that does not say.
     """
     try:
-        with open(environment.scripts / "activate", "rb") as stream:
+        with open_regular(environment.scripts / "activate") as stream:
             lines = stream.read(_MAX_ACTIVATE).splitlines()
     except OSError:
         lines = []
@@ -178,7 +182,7 @@ def _equal(path: str, other: str) -> bool:
     from hashlib import file_digest
 
     try:
-        with open(other, "rb") as stream:
+        with open_regular(other) as stream:
             digest = file_digest(stream, "sha256").hexdigest()
             size = os.fstat(stream.fileno()).st_size
     except OSError:

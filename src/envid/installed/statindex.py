@@ -51,7 +51,7 @@ def binding(environment: str, resolution: str) -> bytes:
 def load(path: Path, bound: bytes) -> bytes | None:
     """Return the packed walk kept at ``path`` under ``bound``; ``None`` when there is none that can be believed."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     try:

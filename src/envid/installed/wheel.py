@@ -27,6 +27,7 @@ from envid.installed.record import (
 from envid.installed.strays import INTERPRETER
 from envid.values.artifact import NormalizedName, Sha256
 from envid.values.contents import ContentEntry, EntryPoint, Scheme, WheelContents
+from envid.whole import open_regular
 
 MAX_WHEEL: Final = 8 * 1024**3
 IN_MEMORY: Final = 256 * 1024 * 1024
@@ -52,7 +53,7 @@ def read_contents(path: Path | BinaryIO, *, filename: str, sha256: Sha256 | None
     """
     if isinstance(path, Path):
         try:
-            with open(path, "rb") as stream:
+            with open_regular(path) as stream:
                 return _read(stream, filename, sha256)
         except OSError as error:
             raise InvalidWheel(f"cannot read {path}: {error.strerror}", path=str(path)) from error

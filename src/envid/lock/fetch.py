@@ -17,6 +17,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from envid.errors import Offline, Unreachable
 from envid.lock.indexes import Credential
+from envid.whole import open_regular
 
 REDIRECTS: Final = 10
 CHUNK: Final = 256 * 1024
@@ -348,7 +349,7 @@ def _local(url: str, start: int) -> Iterator[Answer]:
         raise Declined(404)
     path = unquote(parts.path)
     try:
-        stream = open(path, "rb")  # noqa: SIM115 - closed below; an error of the block is not ours to translate
+        stream = open_regular(path)
     except (OSError, ValueError) as error:
         raise Declined(404) from error
     with stream:

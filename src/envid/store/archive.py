@@ -25,7 +25,7 @@ from envid.store.place import BLOBS, ENTRIES, Place, Trouble, prepare
 from envid.store.proving import BLOB, EntryProof, wheel_parts
 from envid.values.frozen import dataclass
 from envid.values.progress import SILENT, Progress
-from envid.whole import shut
+from envid.whole import open_regular, shut
 
 WHEEL: Final = "wheels"
 """What counts call wheels and source archives; entries are called by their layer, and blobs ``blob``."""
@@ -103,7 +103,7 @@ def is_ours(path: str) -> bool:
 
     An archive of nothing is one record of zeros.
     """
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         if os.fstat(stream.fileno()).st_size == ustar.RECORD and stream.read() == bytes(ustar.RECORD):
             return True
         stream.seek(0)

@@ -6,7 +6,7 @@ import os
 
 from envid.values.digest import canonical, derive_hex
 from envid.values.frozen import dataclass
-from envid.whole import Name, write
+from envid.whole import Name, open_regular, write
 
 CONTEXT = "envid-recorded/1"
 
@@ -48,7 +48,7 @@ def _path(cache: Name, name: str, which: str) -> str:
 
 def _read(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             return stream.read()
     except OSError:
         return None

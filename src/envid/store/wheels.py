@@ -8,6 +8,7 @@ from typing import Final
 
 from envid.errors import UnsafePath
 from envid.values.artifact import Sha256
+from envid.whole import open_regular
 
 DIRECTORY: Final = "wheels-v1"
 _CHUNK: Final = 1024 * 1024
@@ -24,7 +25,7 @@ def file_sha256(path: Path) -> Sha256 | None:
     """Return the digest of a regular file's bytes; ``None`` when there is no such file or it cannot be read."""
     digest = hashlib.sha256()
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
     except (OSError, ValueError):
