@@ -98,6 +98,25 @@ def test_a_key_is_told_what_it_holds_and_who_uses_it(project: Keyed) -> None:
         cache_explain(ws, "envid1-env-xyz")
 
 
+def test_the_beginning_of_a_key_will_do(project: Keyed) -> None:
+    """A beginning that one entry of the layer has, such as `run` prints, stands for its key; others say what to do."""
+    ws = workspace(project)
+    place = place_of(ws)
+    entry(place, 1, age=1)
+    key = slot_of(1).key
+    assert cache_explain(ws, key[:20]).data["key"] == key
+    with pytest.raises(EntryNotFound, match="no entry whose key begins"):
+        cache_explain(ws, f"{key[:16]}{'0' if key[16] != '0' else '1'}")
+    with pytest.raises(UsageError, match="is no key"):
+        cache_explain(ws, "envid1-run-abc")
+    folder = Path(place.entry_path(slot_of(1))).parent
+    other = key[-64:-1] + ("0" if key[-1] != "0" else "1")
+    (folder / other).write_bytes(b"")
+    with pytest.raises(UsageError, match="2 keys begin with") as caught:
+        cache_explain(ws, key[:20])
+    assert key[:20] in caught.value.hint
+
+
 def test_only_so_many_are_looked_at(project: Keyed) -> None:
     """However many entries there are, the latest are compared and no more."""
     ws = workspace(project)

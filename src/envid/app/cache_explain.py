@@ -13,8 +13,10 @@ from envid.app.workspace import Workspace
 from envid.errors import EntryNotFound, UsageError
 from envid.identity import LAYERS, Change
 from envid.slot import changes, of_identity
+from envid.store.blobs import LAYER as BLOB
 from envid.store.cache import Candidate, find
-from envid.store.place import Place
+from envid.store.inventory import take
+from envid.store.place import BLOBS, ENTRIES, Place
 from envid.store.recent import Record, entries_of, identities_of, look
 from envid.store.roots import read_roots
 from envid.values.amount import show_size
@@ -23,6 +25,9 @@ from envid.values.frozen import dataclass
 from envid.values.reason import MISSES
 
 _KEY: Final = r"envid1-([a-z0-9][a-z0-9_-]{0,31})-([0-9a-f]{64})"
+_BEGINNING: Final = r"envid1-([a-z0-9][a-z0-9_-]{0,31})-([0-9a-f]{4,63})"
+_SHOWN: Final = 5
+"""Keys that a message about a beginning of several names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,7 @@ def cache_explain(
 ) -> Outcome:
     """Answer for a key: what that entry is; for a layer: whether it hits now, and if not, what is nearest.
 
+    Of a key, a beginning will do that no other key of its layer has.
     ``what`` defaults to the layer env. Compared are the identities that were recorded and the entries that are there,
     the ``MOST`` latest of them; for a layer whose identity needs more than a project (``run``), the latest entry
     with the others. ``data`` of a layer: ``{"layer", "key", "found", "reason", "candidates", "nearest": {"key",
@@ -50,11 +56,33 @@ def cache_explain(
     what = what or DEFAULT_LAYER
     if (key := re.fullmatch(_KEY, what)) is not None:
         return _entry(place, what, key[1], key[2])
+    if (key := re.fullmatch(_BEGINNING, what)) is not None:
+        digest = _completed(place, what, key[1], key[2])
+        return _entry(place, f"envid1-{key[1]}-{digest}", key[1], digest)
     if what.startswith("envid1-"):
-        raise UsageError(f"`{ascii(what[:120])[1:-1]}` is no key", hint="a key is envid1-LAYER- and 64 digits")
+        raise UsageError(
+            f"`{ascii(what[:120])[1:-1]}` is no key", hint="a key is envid1-LAYER- and 64 digits, of which 4 may do"
+        )
     if what in LAYERS or what in ws.intent.settings.layers:
         return _layer(ws, place, what, target, name)
     return _latest(place, what)
+
+
+def _completed(place: Place, what: str, layer: str, digits: str) -> str:
+    """Return the 64 digits of the only entry, or blob, of ``layer`` that begin so; raise EntryNotFound, UsageError."""
+    start = "" if layer == BLOB else f"{layer}/"
+    area = BLOBS if layer == BLOB else ENTRIES
+    names = sorted(
+        thing.name.rpartition("/")[2]
+        for thing in take(place, (area,))
+        if thing.kind == "kept" and thing.name.startswith(f"{start}{digits[:2]}/{digits}")
+    )
+    if not names:
+        raise EntryNotFound(f"there is no entry whose key begins with {what}", hint="see `envid cache stats`")
+    if len(names) > 1:
+        shown = ", ".join(f"envid1-{layer}-{name[:20]}" for name in names[:_SHOWN])
+        raise UsageError(f"{count(len(names), 'key')} begin with {what}", hint=f"give more of one of them: {shown}")
+    return names[0]
 
 
 def _layer(ws: Workspace, place: Place, layer: str, target: str | None, name: str) -> Outcome:
