@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -247,3 +250,37 @@ def test_a_pipe_in_a_folder_of_wheels_is_passed_over(project: LockedProject, tmp
         for wheel in wanted:
             os.mkfifo(folder / wheel.filename)
         assert len(fetch_artifacts(workspace, wanted)) == len(wanted)
+
+
+STALLED = """
+import sys
+from pathlib import Path
+from envid import __main__ as program
+from envid.app import fetching
+from envid.surface import cli
+from envid.values.progress import SILENT
+
+def main():
+    cli._listen()
+    try:
+        fetching._each(Path.read_bytes, [Path(sys.argv[1])], "Checking files", SILENT)
+    except KeyboardInterrupt:
+        return cli.INTERRUPTED
+
+cli.main = main
+sys.exit(program.main())
+"""
+
+
+def test_a_disk_that_does_not_answer_keeps_no_command_from_ending(tmp_path: Path) -> None:
+    """A command whose thread waits in a read for ever ends on SIGTERM at once, with status 130."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen([sys.executable, "-c", STALLED, str(pipe)]) as child:
+        # Opened when the child's thread has opened it, too, which then waits for a byte.
+        with open(pipe, "wb"):
+            child.send_signal(signal.SIGTERM)
+            try:
+                assert child.wait(timeout=10) == 130
+            finally:
+                child.kill()

@@ -90,13 +90,18 @@ def _each(action: Callable[[T], R], items: Sequence[T], label: str, progress: Pr
     answers = []
     progress.begin(label, len(items), "files")
     pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
+    patient = True
     try:
         for answer in pool.map(action, items):
             answers.append(answer)
             progress.advance(1)
+    except KeyboardInterrupt:
+        # A disk that does not answer must not keep the command from ending. Nothing is written here but whole.
+        patient = False
+        raise
     finally:
-        # Not the pool's own way of ending, which would do all the rest first, also after Ctrl-C.
-        pool.shutdown(wait=True, cancel_futures=True)
+        # Not the pool's own way of ending, which would do all the rest first.
+        pool.shutdown(wait=patient, cancel_futures=True)
         progress.end()
     return answers
 

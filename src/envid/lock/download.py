@@ -25,6 +25,8 @@ T = TypeVar("T")
 WORKERS: Final = 8
 BACK_OFF: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before the second, third, ... try."""
+LAST: Final = 2.0
+"""Seconds for the transfers to end in when the command is interrupted."""
 MAX_PAGE: Final = 128 * 1024 * 1024
 MAX_TRIES: Final = 50
 """However much progress each try makes."""
@@ -92,15 +94,22 @@ def offered(
 def _job(access: Access, *, workers: int, progress: Progress) -> Iterator[_Job]:
     """Yield a job whose transfers are stopped, and awaited, when the block fails."""
     transport = Transport(access)
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        try:
-            yield _Job(transport=transport, pool=pool, progress=progress)
-        except BaseException:
-            transport.stop()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-        finally:
-            transport.close()
+    pool = ThreadPoolExecutor(max_workers=max(1, workers))
+    job = _Job(transport=transport, pool=pool, progress=progress)
+    patient = True
+    try:
+        yield job
+    except BaseException as error:
+        transport.stop()
+        if isinstance(error, KeyboardInterrupt):
+            # Time to put away first parts; a disk that does not answer must not keep the command from ending.
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait(job.asked, timeout=LAST)
+            patient = False
+        raise
+    finally:
+        pool.shutdown(wait=patient, cancel_futures=True)
+        transport.close()
 
 
 def _offline(filenames: Sequence[str]) -> Offline:
@@ -122,6 +131,7 @@ class _Job:
         self.received: deque[int] = deque()
         """The size of each chunk; appending needs no guard among threads."""
         self.total = 0
+        self.asked: list[Future[Any]] = []
 
     # --- where -----------------------------------------------------------------------------
 
@@ -189,6 +199,7 @@ class _Job:
     def await_all(self, futures: Iterable[Future[Any]], *, label: str, total: int | None, unit: str) -> None:
         """Wait for all; raise the first failure at once. Tells the observer from this thread alone."""
         waiting = set(futures)
+        self.asked += waiting
         self.progress.begin(label, total, unit)
         try:
             while waiting:
