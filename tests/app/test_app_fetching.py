@@ -276,11 +276,11 @@ def test_a_disk_that_does_not_answer_keeps_no_command_from_ending(tmp_path: Path
     """A command whose thread waits in a read for ever ends on SIGTERM at once, with status 130."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with subprocess.Popen([sys.executable, "-c", STALLED, str(pipe)]) as child:
-        # Opened when the child's thread has opened it, too, which then waits for a byte.
-        with open(pipe, "wb"):
-            child.send_signal(signal.SIGTERM)
-            try:
-                assert child.wait(timeout=10) == 130
-            finally:
-                child.kill()
+    command = [sys.executable, "-c", STALLED, str(pipe)]
+    # The pipe opens here when the child's thread has opened it, too, which then waits for a byte.
+    with subprocess.Popen(command) as child, open(pipe, "wb"):
+        child.send_signal(signal.SIGTERM)
+        try:
+            assert child.wait(timeout=10) == 130
+        finally:
+            child.kill()
