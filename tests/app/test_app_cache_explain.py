@@ -50,7 +50,7 @@ def test_a_miss_names_what_differs_from_the_nearest(project: Keyed) -> None:
     for target in ("cp312-win_amd64", TARGET):
         key(far, layer="env", target=target)
     done = cache_explain(ws, "env", target=TARGET)
-    assert (done.data["found"], done.data["reason"], done.data["candidates"]) == (False, "absent", 2)
+    assert (done.data["found"], done.data["reason"], done.data["candidates"]) == (False, "absent", 1)
     nearest = done.data["nearest"]
     assert isinstance(nearest, dict)
     assert [change["component"] for change in nearest["changes"]] == ["salt"]
@@ -59,6 +59,38 @@ def test_a_miss_names_what_differs_from_the_nearest(project: Keyed) -> None:
     again = cache_explain(ws, "env", target=TARGET)
     assert "miss (absent): nothing was made under this key" in again.answer
     assert again.data["nearest"]["source"] == "an entry"  # type: ignore[index, call-overload]
+
+
+def test_other_projects_explain_nothing_unless_asked(project: Keyed) -> None:
+    """Where only others recorded something, one line says so; with the flag, so many differences, the rest counted."""
+    ws = workspace(project)
+    other = replace(ws, root=project.root.parent / "other", intent=parse_intent(b'[tool.envid]\nsalt = "far"'))
+    (project.root.parent / "other" / "lockfiles").mkdir(parents=True)
+    lock = (project.root / "lockfiles" / "pylock.toml").read_text()
+    more = "".join(
+        f'\n[[packages]]\nname = "more{n}"\nversion = "1"\n'
+        f'wheels = [{{ url = "https://index.example/more{n}-1-py3-none-any.whl", '
+        f'size = 1, hashes = {{ sha256 = "{n:064x}" }} }}]\n'
+        for n in range(40)
+    )
+    (other.root / "lockfiles" / "pylock.toml").write_text(lock.partition("\n[tool")[0] + more)
+    key(other, layer="env", target=TARGET)
+    done = cache_explain(ws, "env", target=TARGET)
+    assert (done.data["nearest"], done.data["candidates"], done.data["others"]) == (None, 0, 1)
+    assert len(done.answer.splitlines()) == 3 and "--others" in done.answer
+    asked = cache_explain(ws, "env", target=TARGET, others=True)
+    assert len(asked.answer.splitlines()) < 20 and "more (see --json)" in asked.answer
+    assert len(asked.data["nearest"]["changes"]) >= 40  # type: ignore[index, call-overload, arg-type]
+
+
+def test_the_document_of_an_entry_is_folded(project: Keyed) -> None:
+    """A key is told in short lines, one a component; --json has the document."""
+    ws = workspace(project)
+    slot = of_identity(identify_for(ws, layer="env", target=TARGET).identity)
+    cache.keep(place_of(ws), slot, b"made")
+    done = cache_explain(ws, slot.key)
+    assert max(len(line) for line in done.answer.splitlines()) < 140
+    assert "\n  distributions: " in done.answer
 
 
 def test_the_layer_of_a_run_is_told_by_its_entries(project: Keyed) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,25 @@ def test_a_script_for_shells_is_held_to_what_was_made(project: LockedProject, de
     (scripts / "activate.fish").unlink()
     (scripts / "activate.fish").write_bytes(fish)
     assert errors(project, depth) == []
+
+
+def test_a_moved_environment_is_one_finding(project: LockedProject) -> None:
+    """What follows from the move is counted in the finding of it, whose hint helps; what was tampered with is not."""
+    launcher = "[console_scripts]\nalpha = alpha:main\nalpha2 = alpha:main\n"
+    project.lock(project.wheel("alpha", "2.0", entry_points=launcher))
+    sync(project.workspace())
+    moved = project.root.rename(project.root.with_name("moved"))
+    there = replace(project, root=moved)
+    for depth in ("default", "default", "full"):
+        assert errors(there, depth) == ["env.config pyvenv.cfg"]
+    outcome = verify(there.workspace(offline=True))
+    (finding,) = (one for one in outcome.findings if one.code == "env.config")
+    assert "2 scripts start the Python there" in finding.message
+    assert finding.hint == f"remove {moved / '.venv'}, then run `envid sync`"
+    assert outcome.data["verified"] == 0
+    with (moved / ".venv/bin/alpha").open("a") as script:
+        script.write("import evil\n")
+    assert errors(there) == ["env.config pyvenv.cfg", "env.tampered bin/alpha"]
 
 
 def test_what_is_known_of_the_scripts_survives_later_syncs(project: LockedProject) -> None:

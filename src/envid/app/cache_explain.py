@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from envid.app.keys import DEFAULT_LAYER, identify_for
 from envid.app.outcome import Outcome, count
+from envid.app.recorded import recorded
 from envid.app.storing import place_of
 from envid.app.workspace import Workspace
 from envid.errors import EntryNotFound, UsageError
@@ -18,7 +21,8 @@ from envid.store.cache import Candidate, find
 from envid.store.inventory import take
 from envid.store.place import BLOBS, ENTRIES, Place
 from envid.store.recent import Record, entries_of, identities_of, look
-from envid.store.roots import read_roots
+from envid.store.recorded import Recorded
+from envid.store.roots import read_root, read_roots, root_path
 from envid.values.amount import show_size
 from envid.values.digest import JSONValue, NotCanonical, parse_canonical
 from envid.values.frozen import dataclass
@@ -30,6 +34,12 @@ _SHOWN: Final = 5
 """Keys that a message about a beginning of several names."""
 
 
+MAX_TOLD: Final = 12
+"""Differences that are told in words; the rest is counted."""
+_WIDTH: Final = 80
+"""Characters of a component's value that are shown."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Compared:
     """A record, and what differs between it and what is asked about."""
@@ -39,14 +49,15 @@ class _Compared:
 
 
 def cache_explain(
-    ws: Workspace, what: str | None = None, *, target: str | None = None, name: str = "default"
+    ws: Workspace, what: str | None = None, *, target: str | None = None, name: str = "default", others: bool = False
 ) -> Outcome:
     """Answer for a key: what that entry is; for a layer: whether it hits now, and if not, what is nearest.
 
     Of a key, a beginning will do that no other key of its layer has.
-    ``what`` defaults to the layer env. Compared are the identities that were recorded and the entries that are there,
-    the ``MOST`` latest of them; for a layer whose identity needs more than a project (``run``), the latest entry
-    with the others. ``data`` of a layer: ``{"layer", "key", "found", "reason", "candidates", "nearest": {"key",
+    ``what`` defaults to the layer env. Compared are the last identities of this project that were recorded, and the
+    entries that it used; with ``others`` those of every project, the ``MOST`` latest of them; for a layer whose
+    identity needs more than a project (``run``), the latest entry with the others.
+    ``data`` of a layer: ``{"layer", "key", "found", "reason", "candidates", "others", "nearest": {"key",
     "source", "used", "changes": [{"component", "what", "subject", "old", "new", "text"}]} | null}``; of a key:
     ``{"key", "layer", "document", "size", "stored", "made-by", "used", "blobs", "projects"}``. Raises EntryNotFound,
     UsageError, and what ``key`` raises.
@@ -64,7 +75,7 @@ def cache_explain(
             f"`{ascii(what[:120])[1:-1]}` is no key", hint="a key is envid1-LAYER- and 64 digits, of which 4 may do"
         )
     if what in LAYERS or what in ws.intent.settings.layers:
-        return _layer(ws, place, what, target, name)
+        return _layer(ws, place, what, target, name, others)
     return _latest(place, what)
 
 
@@ -85,13 +96,17 @@ def _completed(place: Place, what: str, layer: str, digits: str) -> str:
     return names[0]
 
 
-def _layer(ws: Workspace, place: Place, layer: str, target: str | None, name: str) -> Outcome:
+def _layer(ws: Workspace, place: Place, layer: str, target: str | None, name: str, others: bool) -> Outcome:
     """Compare the current identity of ``layer`` with what is recorded of it."""
-    slot = of_identity(identify_for(ws, layer=layer, target=target, name=name).identity)
+    known = identify_for(ws, layer=layer, target=target, name=name)
+    slot = of_identity(known.identity)
     found = find(place, slot)
     reason = "" if isinstance(found, Candidate) else found.reason
     entries = entries_of(place, layer)
-    records = [*entries, *identities_of(place, layer)]
+    everything = [*entries, *identities_of(place, layer)]
+    own = _own(ws, place, everything, recorded(ws, layer=layer, target=known.target, name=name))
+    records = everything if others else own
+    strangers = len(everything) - len(own)
     same = max((record.used_ns for record in records if record.document == slot.document), default=None)
     nearest = _nearest(slot.document, [record for record in records if record.document != slot.document])
     lines = [f"{slot.key}"]
@@ -103,9 +118,23 @@ def _layer(ws: Workspace, place: Place, layer: str, target: str | None, name: st
         lines.append(f"the cache has no entry of the layer {layer}; compared are the identities that were computed")
     if reason and same is not None:
         lines.append(f"the current identity was computed before, {_when(same)}: it has not changed since")
-    lines += _told(nearest, len(records), layer)
-    data = _data(slot.layer, slot.key, reason, nearest, len(records))
+    if nearest is None and strangers and not others and same is None:
+        lines.append(
+            f"nothing is recorded of the layer {layer} of this project, and {count(strangers, 'record')} of others: "
+            "--others compares with them"
+        )
+    else:
+        lines += _told(nearest, len(records), layer)
+    data = _data(slot.layer, slot.key, reason, nearest, len(records)) | {"others": strangers}
     return Outcome(command="cache-explain", answer="\n".join(lines), data=data)
+
+
+def _own(ws: Workspace, place: Place, records: list[Record], last: Recorded) -> list[Record]:
+    """Return those of ``records`` that this project made or used: others differ in everything, and explain nothing."""
+    root = read_root(place, os.path.basename(root_path(place, ws.place)))
+    used = frozenset(() if root is None else root.keys)
+    documents = {document for document in (last.last, last.before) if document is not None}
+    return [record for record in records if record.document in documents or record.key in used]
 
 
 def _latest(place: Place, layer: str) -> Outcome:
@@ -137,7 +166,12 @@ def _told(nearest: _Compared | None, candidates: int, layer: str) -> list[str]:
     record = nearest.record
     return [
         f"nearest of {count(candidates, 'record')}: {record.source}, {_when(record.used_ns)}, {record.key}",
-        *(f"  {change.text}" for change in nearest.changes),
+        *(f"  {change.text}" for change in nearest.changes[:MAX_TOLD]),
+        *(
+            [f"  and {count(left, 'difference')} more (see --json)"]
+            if (left := len(nearest.changes) - MAX_TOLD) > 0
+            else []
+        ),
     ]
 
 
@@ -178,7 +212,7 @@ def _entry(place: Place, key: str, layer: str, digest: str) -> Outcome:
         f"size      {show_size(header.size)}, {show_size(header.length)} in the cache ({header.codec})",
         f"names     {count(len(seen.blobs), 'blob')}",
         f"used by   {', '.join(_shown(project) for project in projects) or 'no project'}",
-        *([f"document  {record.document.decode('utf-8')}"] if record.document else []),
+        *_folded(_parsed(record.document)),
     ]
     data: dict[str, JSONValue] = {
         "key": key, "layer": layer, "document": _parsed(record.document), "size": header.size,
@@ -186,6 +220,28 @@ def _entry(place: Place, key: str, layer: str, digest: str) -> Outcome:
         "blobs": len(seen.blobs), "projects": [_shown(project) for project in projects],
     }  # fmt: skip
     return Outcome(command="cache-explain", answer="\n".join(lines), data=data)
+
+
+def _folded(document: JSONValue) -> list[str]:
+    """Return a line for each component of a document, cut short."""
+    components = document.get("components") if isinstance(document, Mapping) else None
+    if not isinstance(components, Mapping):
+        return []
+    return ["made of", *(f"  {name}: {_brief(value)}" for name, value in sorted(components.items()))]
+
+
+def _brief(value: JSONValue) -> str:
+    if isinstance(value, str):
+        text, number = value, ""
+    elif isinstance(value, Mapping):
+        text, number = ", ".join(value), f"{len(value)}: "
+    elif isinstance(value, Sequence):
+        firsts = (row[0] if isinstance(row, Sequence) and row and not isinstance(row, str) else row for row in value)
+        text, number = ", ".join(map(str, firsts)), f"{len(value)}: "
+    else:
+        text, number = str(value), ""
+    text = text.replace("\n", " ")
+    return number + (text if len(text) <= _WIDTH else f"{text[:_WIDTH]}...")
 
 
 def _parsed(document: bytes) -> JSONValue:

@@ -30,7 +30,7 @@ VERIFYING = (
     "installed/distributions.py", "installed/entry_points.py", "installed/expected.py", "installed/files.py",
     "installed/hashing.py", "installed/interpreter.py", "installed/judged.py", "installed/launcher.py",
     "installed/listing.py", "installed/marks.py", "installed/marshalled.py", "installed/measuring.py",
-    "installed/neighbours.py", "installed/note.py", "installed/prefix.py", "installed/proof.py",
+    "installed/moved.py", "installed/neighbours.py", "installed/note.py", "installed/prefix.py", "installed/proof.py",
     "installed/published.py", "installed/reading.py", "installed/record.py", "installed/statindex.py",
     "installed/strays.py", "installed/walk.py", "installed/wheel.py", "installed/wheelhouse.py", "installed/witness.py",
     "lock/canonical.py", "lock/entries.py", "lock/toml.py", "lock/write.py", "process.py", "slot.py", "store/cache.py",

@@ -41,12 +41,13 @@ from envid.installed.check import (
     survey,
     top_names,
 )
-from envid.installed.expected import Layout
+from envid.installed.expected import Expected, Layout
 from envid.installed.files import Suspects
 from envid.installed.interpreter import Environment, environment_of, measure, probe, running
 from envid.installed.listing import Seen, unpack
+from envid.installed.moved import folded
 from envid.installed.neighbours import places
-from envid.installed.prefix import check_frame, check_prefix
+from envid.installed.prefix import check_frame, check_prefix, moved_from
 from envid.installed.reading import Reading
 from envid.installed.walk import walk
 from envid.installed.wheelhouse import check_wheelhouse
@@ -81,6 +82,8 @@ class Examined:
         """Bytes of all files."""
         self.sites: tuple[str, ...] = ()
         """The site-packages directories, relative to the environment."""
+        self.expected: Expected | None = None
+        """What is known of the files."""
         self.witness = b""
         """Of the environment as it was found; empty when no later run may rely on it."""
         self.trees = False
@@ -260,6 +263,10 @@ class _Run:
         surveyed, report = self._quick(layout, scripts) if self.depth == "quick" else self._walked(layout)
         found = report.findings
         self.examined.findings += [*surveyed.findings, *found]
+        former = moved_from(self.environment, config)
+        if former is not None and self.examined.expected is not None:
+            together = folded(self.environment, former, self.examined.findings, self.examined.expected)
+            self.examined.findings = together
         self.examined.files, self.examined.size = report.files, report.size
         bad = {finding.subject for finding in found if finding.severity == "error"}
         self.examined.distributions = len(self.resolution.selected)
@@ -275,6 +282,7 @@ class _Run:
         self.examined.findings += known.findings
         self.examined.unverified = known.unverified
         self.examined.trees = known.trees
+        self.examined.expected = known.expected
         return seeded.survey, known
 
     def _quick(self, layout: Layout, scripts: Sequence[str]) -> tuple[Survey, Report]:

@@ -323,6 +323,18 @@ def _tampered(root: str, path: str, owner: Owner, answer: int) -> Finding:
     )  # fmt: skip
 
 
+def is_installers(root: str, path: str, expected: Expected, pythons: Sequence[str]) -> bool:
+    """Tell whether the script ``path`` is what an installer writes there, pointed at one of ``pythons``."""
+    data = read_small(f"{root}/{path}", MAX_SCRIPT)
+    if data is None:
+        return False
+    if any(launcher_ok(data, entry, pythons) for _, entry in expected.launchers.get(path, ())):
+        return True
+    row = expected.rows.get(path)
+    rows = (*expected.shared.get(path, ()), *(() if row is None else (row,)))
+    return any(each in expected.tails and script_ok(data, expected.tails[each], pythons) for each in rows)
+
+
 def _scripts(root: str, expected: Expected, found: Sorted, pythons: Sequence[str]) -> None:
     for path, row in found.scripts:
         data = read_small(f"{root}/{path}", MAX_SCRIPT)

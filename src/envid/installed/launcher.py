@@ -120,12 +120,16 @@ def script_tail_digest(path: str, python_paths: Sequence[str]) -> str | None:
     return None if tail is None else blake3(tail).hexdigest()
 
 
-def python_paths(environment: Environment) -> tuple[str, ...]:
-    """Return the paths by which installers name the interpreter of ``environment`` in scripts."""
+def python_paths(environment: Environment, scripts: str | None = None) -> tuple[str, ...]:
+    """Return the paths by which installers name the interpreter of ``environment`` in scripts.
+
+    ``scripts`` is another directory that it was in.
+    """
     short = ".".join(environment.version.split(".")[:2])
     suffix = "t" if environment.free_threaded else ""
     names = ("python", "python3", f"python{short}{suffix}", f"python{short}", "pypy", "pypy3", f"pypy{short}")
-    places = dict.fromkeys((str(environment.scripts), os.path.realpath(environment.scripts)))
+    here = str(environment.scripts) if scripts is None else scripts
+    places = dict.fromkeys((here, os.path.realpath(here)))
     return tuple(os.path.join(place, name) for place in places for name in dict.fromkeys(names))
 
 

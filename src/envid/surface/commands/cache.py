@@ -44,6 +44,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     collect.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     collect.add_argument("--force", action="store_true", help="also on a network's filesystem")
     explain.add_argument("what", metavar="KEY|LAYER", nargs="?", help="what to explain (default: the layer env)")
+    explain.add_argument("--others", action="store_true", help="compare with what other projects recorded, too")
     explain.add_argument("--target", metavar="T", help="the target (default: this interpreter and host)")
     explain.add_argument("--name", metavar="NAME", default="default", help="the lock (default: `default`)")
     made["export"].add_argument(
@@ -91,7 +92,7 @@ def _collect(options: argparse.Namespace, progress: Progress) -> Outcome:
 
 def _explain(options: argparse.Namespace, progress: Progress) -> Outcome:
     workspace = _workspace(options)
-    return cache_explain(workspace, options.what, target=options.target, name=options.name)
+    return cache_explain(workspace, options.what, target=options.target, name=options.name, others=options.others)
 
 
 def _export(options: argparse.Namespace, progress: Progress) -> Outcome:
