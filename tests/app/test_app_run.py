@@ -310,7 +310,7 @@ def test_the_environment_is_scrubbed(project: Commands) -> None:
     assert seen["SEEN"] == "yes" and "HIDDEN" not in seen
     assert (seen["LC_ALL"], seen["TZ"], seen["SOURCE_DATE_EPOCH"]) == ("C.UTF-8", "UTC", "315532800")
     known = {"PATH", "HOME", "TMPDIR", "LC_ALL", "LANGUAGE", "TZ", "PYTHONHASHSEED", "NO_COLOR", "SEEN", "PWD", "SHLVL",
-             "_", "OLDPWD", "SOURCE_DATE_EPOCH", "PYTHONDONTWRITEBYTECODE"}  # fmt: skip
+             "_", "OLDPWD", "SOURCE_DATE_EPOCH", "PYTHONDONTWRITEBYTECODE", "ENVID_RUN_TURN"}  # fmt: skip
     assert seen.keys() <= known
 
 
@@ -377,28 +377,6 @@ def test_without_a_cache_the_command_simply_runs(project: Commands, usable: str,
         assert outcome.data["outcome"] == "unkept", outcome
         assert outcome.data["reason"] in ("untrusted", "no-directory", "unwritable", "read-only")
         assert (project.root / "out.txt").read_text() == "alpha\nbeta\n"
-    assert project.leftovers() == []
-
-
-def test_what_a_killed_run_left_is_put_right(project: Commands) -> None:
-    """Previous outputs that a killed run put aside come back, its parts go, and a run that had succeeded stays."""
-    project.write("a.txt", "torn")
-    project.write(".a.txt.envid-aside", "before")
-    project.write("b/torn", "torn")
-    (project.root / ".b.envid-absent").mkdir()
-    project.write(".b.envid-new/0", "part")
-    project.write(".a.txt.envid-torn/x", "part")
-    outcome = project.run("exit 1", outputs=("a.txt", "b"))
-    assert outcome.notes[0] == "put right what an interrupted run left of a.txt, b"
-    assert (project.root / "a.txt").read_text() == "before"
-    assert not (project.root / "b").exists()
-    project.write("a.txt", "after")
-    project.write(".a.txt.envid-old", "before")
-    project.write("b/whole", "after")
-    project.write(".b.envid-aside/old", "before")
-    project.run("exit 1", outputs=("a.txt", "b"))
-    assert (project.root / "a.txt").read_text() == "after"
-    assert sorted(project.tree("b")) == ["b", "b/whole"]
     assert project.leftovers() == []
 
 

@@ -8,7 +8,11 @@ Each output has names of its own beside it (``outputs.beside``), so that the nex
     envid-torn    a part on its way out
     envid-new     where files are put together before they take their places
 
-Whoever calls these functions holds the guards of the outputs.
+Anybody can make files of such names, and commit them. What goes back is what a journal in the project's own directory
+names: it is written before the first output is put aside, says which belong together and which file each of them was,
+and is bound to the directory that it lies in, so that none that came with the project is believed.
+
+Whoever calls these functions has the turn.
 """
 
 from __future__ import annotations
@@ -17,46 +21,76 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from envid.app.running.outputs import beside
+from envid.app.running.inputs import escaped
+from envid.app.running.outputs import beside, has_real_parents
 from envid.atomic import remove_file, remove_tree, rename
-from envid.whole import make_directory, set_mode
+from envid.errors import OutputRefused, WriteFailed
+from envid.whole import make_directory, set_mode, write
+
+HEAD: Final = "envid-run-journal/1"
+_MOST: Final = 16 * 1024 * 1024
+_NONE: Final = "-"
 
 
-def recover(root: str, outputs: Sequence[str]) -> tuple[str, ...]:
-    """Put right what a killed run left of ``outputs``; return those where there was something. Raises WriteFailed."""
-    # Once one of them is old, the run had succeeded, and the others were about to follow.
-    finished = any(os.path.lexists(f"{root}/{beside(output, 'envid-old')}") for output in outputs)
-    touched = [output for output in outputs if _recovered(root, output, finished)]
-    for output in outputs:
-        dispose(f"{root}/{beside(output, 'envid-old')}")
+def recover(root: str, journals: Sequence[str]) -> tuple[str, ...]:
+    """Put right what killed runs left, as ``journals`` have it; return those outputs where there was something.
+
+    Raises WriteFailed, OutputRefused.
+    """
+    touched: list[str] = []
+    for journal in journals:
+        known = _read(root, journal)
+        # Once one of them is old, the run had succeeded, and the others were about to follow.
+        finished = any(os.path.lexists(f"{root}/{beside(output, 'envid-old')}") for output in known)
+        for output, identity in known.items():
+            _refuse_links(root, output)
+            if _recovered(root, output, identity, finished):
+                touched.append(output)
+        for output in known:
+            dispose(f"{root}/{beside(output, 'envid-old')}")
+        close(journal)
     return tuple(touched)
 
 
-def _recovered(root: str, output: str, finished: bool) -> bool:
+def _recovered(root: str, output: str, identity: str, finished: bool) -> bool:
     place, aside, absent, old, torn, new = _names(root, output)
     for leftover in (torn, new):
         dispose(leftover)
-    for kept in (aside, absent):
-        if not os.path.lexists(kept):
-            continue
-        if finished:
-            dispose(old)
-            rename(kept, old)
-        else:
-            if os.path.lexists(place):
-                rename(place, torn)
-            if kept == aside:
-                rename(aside, place)
-            else:
-                dispose(absent)
-            dispose(torn)
+    kept = absent if identity == _NONE else aside
+    if not os.path.lexists(kept):
+        return False
+    if kept == aside and _identity(aside) != identity:
+        raise _in_the_way(root, output, "envid-aside")
+    if finished:
+        dispose(old)
+        rename(kept, old)
         return True
-    return False
+    if os.path.lexists(place):
+        rename(place, torn)
+    if kept == aside:
+        rename(aside, place)
+    else:
+        dispose(absent)
+    dispose(torn)
+    return True
 
 
-def begin(root: str, outputs: Sequence[tuple[str, bool]]) -> None:
-    """Put the previous outputs aside; make parents, and the directories that outputs are to be. Raises WriteFailed."""
+def begin(root: str, outputs: Sequence[tuple[str, bool]], journal: str) -> None:
+    """Put the previous outputs aside; make parents, and the directories that outputs are to be.
+
+    Raises WriteFailed, and OutputRefused for a file of envid's own beside an output that no run is known to have left.
+    """
+    for output, _ in outputs:
+        _refuse_links(root, output)
+        for what in ("envid-aside", "envid-absent", "envid-old"):
+            if os.path.lexists(f"{root}/{beside(output, what)}"):
+                raise _in_the_way(root, output, what)
+    fields = [HEAD, root, _identity(os.path.dirname(journal))]
+    for output, _ in outputs:
+        fields += [output, _identity(f"{root}/{output}")]
+    write(journal, "\0".join(fields).encode("utf-8", "surrogateescape"), mode=0o600)
     for output, directory in outputs:
         place, aside, absent, *_ = _names(root, output)
         make_directory(os.path.dirname(place))
@@ -72,14 +106,19 @@ def begin(root: str, outputs: Sequence[tuple[str, bool]]) -> None:
             set_mode(place, 0o755)
 
 
-def undo(root: str, outputs: Sequence[str]) -> None:
+def undo(root: str, outputs: Sequence[str], journal: str) -> None:
     """Put back what ``begin`` put aside, whatever stands in its place. Raises WriteFailed."""
+    known = _read(root, journal)
     for output in outputs:
-        _recovered(root, output, False)
+        if output in known:
+            _refuse_links(root, output)
+            _recovered(root, output, known[output], False)
 
 
 def finish(root: str, outputs: Sequence[str]) -> None:
     """Let go of what ``begin`` put aside. Raises WriteFailed."""
+    for output in outputs:
+        _refuse_links(root, output)
     for output in outputs:
         _, aside, absent, old, *_ = _names(root, output)
         for kept in (aside, absent):
@@ -87,6 +126,51 @@ def finish(root: str, outputs: Sequence[str]) -> None:
                 rename(kept, old)
     for output in outputs:
         dispose(f"{root}/{beside(output, 'envid-old')}")
+
+
+def close(journal: str) -> None:
+    """Say that nothing is put aside any more. Raises WriteFailed."""
+    remove_file(Path(journal))
+
+
+def _read(root: str, journal: str) -> dict[str, str]:
+    """Return which file each output was that ``begin`` put aside; nothing where no run wrote the journal here."""
+    try:
+        handle = os.open(journal, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        with open(handle, "rb") as stream:
+            fields = stream.read(_MOST).decode("utf-8", "surrogateescape").split("\0")
+    except OSError:
+        return {}
+    if fields[:3] != [HEAD, root, _identity(os.path.dirname(journal))] or len(fields) % 2 == 0:
+        return {}
+    known = dict(zip(fields[3::2], fields[4::2], strict=True))
+    return {} if any(".." in path.split("/") or path.startswith("/") for path in known) else known
+
+
+def _identity(path: str) -> str:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return _NONE
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def _refuse_links(root: str, output: str) -> None:
+    """Raise WriteFailed where a directory on the way to ``output`` became a link: it leads to what is not ours."""
+    if not has_real_parents(root, output):
+        raise WriteFailed(
+            f"a directory on the way to {escaped(output)} became a link or a file; what was put aside of it is where "
+            "that directory went",
+            hint="put the directory back, and run it again", path=f"{root}/{output}",
+        )  # fmt: skip
+
+
+def _in_the_way(root: str, output: str, what: str) -> OutputRefused:
+    name = beside(output, what)
+    return OutputRefused(
+        f"{escaped(name)} is in the way of the output {escaped(output)}, and no run here is known to have left it",
+        hint="look at what it is, then move or remove it", path=f"{root}/{name}",
+    )  # fmt: skip
 
 
 def _names(root: str, output: str) -> tuple[str, str, str, str, str, str]:
@@ -112,13 +196,17 @@ def dispose(path: str) -> None:
 
 def open_up(path: str) -> None:
     """Let the owner list and change every directory at and below ``path``, following no link. Raises WriteFailed."""
-    _open_up(path)
-    for folder, names, _ in os.walk(path):
-        for name in names:
-            _open_up(f"{folder}/{name}")
-
-
-def _open_up(path: str) -> None:
-    mode = os.lstat(path).st_mode
-    if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
-        set_mode(path, stat.S_IMODE(mode) | 0o700)
+    waiting = [path]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            mode = os.lstat(folder).st_mode
+            if not stat.S_ISDIR(mode):
+                continue
+            if mode & 0o700 != 0o700:
+                set_mode(folder, stat.S_IMODE(mode) | 0o700)
+            with os.scandir(folder) as entries:
+                waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            # Gone meanwhile, or too deep for a name: whoever removes it says what is wrong, if anything is.
+            continue

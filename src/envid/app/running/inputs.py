@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from envid.errors import InputRefused
 
-UNSEEN = (".git", ".venv", "__pycache__")
+UNSEEN = (".git", ".venv", ".envid", "__pycache__")
 """Never matched by a wildcard, nor part of a directory that is an input."""
 MOST = 1_000_000
 """Inputs of one command."""
@@ -18,7 +18,7 @@ _PIECE = 65536
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
-def measure(root: str, patterns: list[str], *, pruned: list[str], words: list[str]) -> dict[str, str]:
+def measure(root: str, patterns: list[str], *, pruned: list[str], words: list[str] | None = None) -> dict[str, str]:
     """Return ``{path: measure}`` of every input below ``root`` (a real path), sorted by path.
 
     Paths are POSIX, relative and ``escaped``. A measure is ``100644 BLAKE3``, ``100755 BLAKE3`` for a file that its
@@ -32,7 +32,7 @@ def measure(root: str, patterns: list[str], *, pruned: list[str], words: list[st
         found.look(pattern)
         if found.taken == before:
             raise _nothing(root, pattern)
-    for path in named(root, words, pruned=pruned):
+    for path in named(root, words or [], pruned=pruned):
         found.look(path)
     return dict(sorted(found.rows.items()))
 
@@ -70,6 +70,15 @@ def escaped(text: str) -> str:
         return text
     data = text.encode("utf-8", "surrogateescape")
     return "".join(chr(byte) if 32 <= byte < 127 and byte != 92 else f"\\x{byte:02x}" for byte in data)
+
+
+def unescaped(text: str) -> str:
+    """Return the text of which ``escaped`` made ``text``."""
+    if "\\" not in text:
+        return text
+    first, *rest = text.split("\\x")
+    data = first.encode() + b"".join(bytes.fromhex(part[:2]) + part[2:].encode() for part in rest)
+    return data.decode("utf-8", "surrogateescape")
 
 
 def is_below(path: str, places: list[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -12,7 +13,7 @@ from envid.app.running import aside, foreign, ledger, products, surroundings
 from envid.app.running.inputs import OWN, escaped, is_below
 from envid.app.running.outputs import OddOutput, Row, beside
 from envid.app.running.task import Measured, Task, again
-from envid.app.running.turns import Turn
+from envid.app.running.turns import VARIABLE, Turn
 from envid.app.workspace import Workspace
 from envid.atomic import temporary_directory
 from envid.errors import BadManifest, EnvidError, WriteFailed
@@ -86,34 +87,44 @@ def perform(
     of the outputs before. A command that does not end well leaves its outputs as they were. Raises
     CommandNotStarted, WriteFailed, OutputRefused for an output that is a mount point.
     """
+    # Letting go of a second name changes the status of the file that keeps the first.
+    joined = set(surroundings.twins(task.root, measured.inputs, task.paths).values())
     try:
         with uninterrupted():
-            _put_aside(task)
+            _put_aside(task, turn)
         # Not what envid itself puts beside the outputs.
         without = [*task.left, *(beside(path, what) for path in task.paths for what in OWN)]
         before = surroundings.look(task.root, without=without)
+        stamps = surroundings.stamps(task.root, measured.inputs)
         status = _attended(task, turn, stdout)
         gone = products.missing(task.root, task.outputs)
     except BaseException:
         with uninterrupted():
-            aside.undo(task.root, task.paths)
+            _put_back(task, turn)
         raise
     if status:
         with uninterrupted():
-            aside.undo(task.root, task.paths)
+            _put_back(task, turn)
         refused = Refused(reason="failed", message=f"the command ended with status {status}")
         place.tally.add(measured.slot.layer, refused.reason)
         return Performed(status=status, refused=refused)
-    returned = _replaced(task, gone, known)
+    twins = surroundings.twins(task.root, measured.inputs, task.paths)
+    returned = _replaced(task, turn, gone, known)
     if gone:
         kept: Success | Refused = Refused(reason="no-output", message=f"the command did not make {_some(gone)}")
     elif returned.foreign:
         kept = _foreign(returned)
     else:
-        after = surroundings.look(task.root, without=without)
-        paths = surroundings.differing(before, after)
-        disturbed = _disturbed(measured, paths, surroundings.own(paths, before, turn.is_others))
-        kept = disturbed or _kept(task, measured, decision.work, place, drift, lost)
+        paths = surroundings.differing(before, surroundings.look(task.root, without=without))
+
+        def undone() -> tuple[str, ...]:
+            now = surroundings.differing(before, surroundings.look(task.root, without=without))
+            gone_since = [path for path in now if path in before and not os.path.lexists(f"{task.root}/{path}")]
+            changed = surroundings.differing(stamps, surroundings.stamps(task.root, measured.inputs))
+            return tuple(sorted({*gone_since, *changed} - joined))
+
+        disturbed = _linked(twins) or _disturbed(measured, tuple(path for path in paths if path not in joined))
+        kept = disturbed or _kept(task, measured, decision.work, place, drift, lost, undone)
     replaced = tuple(path for path in task.paths if path not in gone and path not in returned.whole)
     if isinstance(kept, Refused):
         place.tally.add(measured.slot.layer, kept.reason)
@@ -132,9 +143,24 @@ class Success:
     diverged: str = ""
 
 
-def _put_aside(task: Task) -> None:
+def _put_aside(task: Task, turn: Turn) -> None:
     with unmounted(task.paths):
-        aside.begin(task.root, task.outputs)
+        aside.begin(task.root, task.outputs, turn.journal)
+
+
+def _put_back(task: Task, turn: Turn) -> None:
+    aside.undo(task.root, task.paths, turn.journal)
+    aside.close(turn.journal)
+
+
+def _linked(twins: Mapping[str, str]) -> Refused | None:
+    if not twins:
+        return None
+    output, read = min(twins.items())
+    return Refused(
+        reason="odd-output",
+        message=f"{escaped(output)} is the same file as the input {read} (a hard link): have the command copy it",
+    )
 
 
 @contextlib.contextmanager
@@ -152,18 +178,19 @@ def unmounted(paths: Sequence[str]) -> Iterator[None]:
         raise foreign.mounted(busy[0] if busy else paths[0]) from error
 
 
-def _replaced(task: Task, gone: tuple[str, ...], known: Mapping[str, Row]) -> foreign.Returned:
+def _replaced(task: Task, turn: Turn, gone: tuple[str, ...], known: Mapping[str, Row]) -> foreign.Returned:
     """Let go of the outputs of before, but for those ``gone`` now and for files that no run made."""
     with uninterrupted():
         try:
-            aside.undo(task.root, gone)
+            aside.undo(task.root, gone, turn.journal)
             made = [path for path in task.paths if path not in gone]
             returned = foreign.give_back(task.root, made, known, clean=task.order.clean)
-            aside.undo(task.root, returned.whole)
+            aside.undo(task.root, returned.whole, turn.journal)
         except (WriteFailed, OSError):
-            aside.undo(task.root, task.paths)
+            _put_back(task, turn)
             raise
         aside.finish(task.root, [path for path in made if path not in returned.whole])
+        aside.close(turn.journal)
     return returned
 
 
@@ -183,8 +210,8 @@ def _attended(task: Task, turn: Turn, stdout: int | None) -> int:
             make_directory(path, mode=0o700)
         try:
             return attend(
-                task.order.argv, program=task.program, env={**seen, **task.variables}, cwd=task.root, stdout=stdout,
-                held=turn.descriptors,
+                task.order.argv, program=task.program, env={**seen, **task.variables, VARIABLE: turn.told},
+                cwd=task.root, stdout=stdout, held=(turn.descriptor,),
             )  # fmt: skip
         finally:
             # Where the command took the right to write from a directory of its own.
@@ -192,26 +219,22 @@ def _attended(task: Task, turn: Turn, stdout: int | None) -> int:
                 aside.dispose(str(private))
 
 
-def _disturbed(measured: Measured, paths: tuple[str, ...], outside: tuple[str, ...]) -> Refused | None:
-    """Return what of the project changed, and must not have; ``outside`` are those of ``paths`` that no other run made.
-
-    An input counts whoever changed it: another run that made it anew gave the command a part of it to read, even
-    where the bytes are the same again by now.
-    """
+def _disturbed(measured: Measured, paths: tuple[str, ...]) -> Refused | None:
+    """Return what of the project changed, and must not have: an input counts even with the same bytes again."""
     read = [path for path in paths if escaped(path) in measured.inputs]
     if read:
         return Refused(reason="inputs-changed", message=f"while the command ran, {_some(read)} changed")
-    decisive = [path for path in outside if is_below(path, ["pyproject.toml", "lockfiles"])]
+    decisive = [path for path in paths if is_below(path, ["pyproject.toml", "lockfiles"])]
     if decisive:
         return Refused(reason="moved", message=f"while the command ran, {_some(decisive)} changed")
-    if outside:
-        return Refused(reason="wrote-outside", message=f"the command changed {_some(outside)}, which is no output")
+    if paths:
+        return Refused(reason="wrote-outside", message=f"the command changed {_some(paths)}, which is no output")
     return None
 
 
 def _kept(
     task: Task, measured: Measured, work: WorkPass, place: Place, drift: Callable[[], Refused | None],
-    lost: Lost | None,
+    lost: Lost | None, undone: Callable[[], tuple[str, ...]],
 ) -> Success | Refused:  # fmt: skip
     """Return what is in the store now, or why it is not; in the order in which the questions cost time."""
     try:
@@ -223,7 +246,7 @@ def _kept(
         if difference is not None:
             return difference
         with using(place, purpose="envid run"):
-            return _published(task, measured, work, place, lost)
+            return _published(task, measured, work, place, lost, undone)
     except (OddOutput, BadManifest) as error:
         return Refused(reason="odd-output", message=str(error))
     except OSError as error:
@@ -231,7 +254,8 @@ def _kept(
 
 
 def _published(
-    task: Task, measured: Measured, work: WorkPass, place: Place, lost: Lost | None
+    task: Task, measured: Measured, work: WorkPass, place: Place, lost: Lost | None,
+    undone: Callable[[], tuple[str, ...]],
 ) -> Success | Refused:  # fmt: skip
     made = products.keep(place, task.root, task.paths)
     if isinstance(made, Bypass):
@@ -245,6 +269,10 @@ def _published(
     leave = confirm(work, now.slot)
     if isinstance(leave, Moved):
         return _moved(leave.changes)
+    # After the measuring: what had other bytes when the command began, and has the right ones now, was changed.
+    back = undone()
+    if back:
+        return Refused(reason="inputs-changed", message=f"since the command began, {_some(back)} changed")
     if lost is not None:
         # No sooner: what it says of the bytes that were made first is all that is left of them.
         set_aside(place, place.entry_path(measured.slot), lost.reason)
@@ -289,7 +317,7 @@ def drifted(task: Task, turn: Turn, verify: Verify, progress: Progress) -> Refus
     if not task.checks_environment or task.environment is None:
         return None
     # A verdict says how it is now; the command ran a while ago, and an installation may have mended it since.
-    path = None if turn.since_ns is None else surroundings.touched(task.environment, turn.since_ns)
+    path = surroundings.touched(task.environment, turn.since_ns)
     if path is not None:
         return Refused(reason="moved", message=f"while the command ran, {escaped(path)} changed")
     try:

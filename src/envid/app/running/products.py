@@ -11,7 +11,7 @@ from typing import cast
 from envid.app.running.aside import dispose, open_up
 from envid.app.running.foreign import parted
 from envid.app.running.inputs import escaped, is_below
-from envid.app.running.outputs import BYTECODE, KEPT_MODE, Row, beside, differing, kind_of, listed
+from envid.app.running.outputs import BYTECODE, KEPT_MODE, Row, beside, differing, has_real_parents, kind_of, listed
 from envid.atomic import lead, rename
 from envid.manifest import Kind, Made
 from envid.process import uninterrupted
@@ -112,6 +112,17 @@ def restore(
         for output in outputs:
             dispose(f"{root}/{beside(output, 'envid-new')}")
     return Restored(laid=len(wrong), removed=len(extra), foreign=tuple(foreign))
+
+
+def standing(
+    root: str, outputs: Sequence[str], rows: dict[str, Row], *, known: Mapping[str, Row], clean: bool
+) -> tuple[str, ...] | None:  # fmt: skip
+    """Return the files that no run made, where the outputs are what ``rows`` say; None where ``restore`` has work."""
+    wrong, extra = differing(root, list(outputs), rows)
+    if wrong or not all(has_real_parents(root, output) for output in outputs):
+        return None
+    goes, stays = parted(root, extra, rows, known, clean=clean)
+    return None if goes else tuple(stays)
 
 
 def _named(root: str, outputs: Sequence[str], extra: list[str], rows: dict[str, Row]) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final, Protocol
 
 from envid.app.outcome import Outcome, count
@@ -12,7 +14,7 @@ from envid.app.running.outputs import Row
 from envid.app.running.performing import Lost, Performed, Refused, Verify, drifted, perform, unmounted
 from envid.app.running.rerun import Words, request_of
 from envid.app.running.task import Measured, Order, Task, measure, purpose, task_of
-from envid.app.running.turns import turn
+from envid.app.running.turns import Turn, left, turn
 from envid.app.running.why import reasons, record
 from envid.app.storing import opened
 from envid.app.workspace import Workspace
@@ -20,9 +22,11 @@ from envid.errors import BadManifest, EnvidError
 from envid.gate import Absent, Fresh, Stale, decide
 from envid.manifest import decode
 from envid.store import roots
-from envid.store.cache import Candidate, Miss, find
+from envid.store.cache import Candidate, Miss, find, read_entry
+from envid.store.entry import Damage
 from envid.store.flight import single
 from envid.store.place import Place
+from envid.store.tally import Tally
 from envid.store.usage import using
 from envid.values.digest import JSONValue
 from envid.values.finding import Finding
@@ -71,6 +75,17 @@ class Due:
     """The entry of which a part is missing."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What came of an order."""
+
+    measured: Measured
+    state: Hit | Due
+    performed: Performed | None = None
+    lines: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Check(Protocol):
     """What ``app.checking.check`` does."""
 
@@ -98,35 +113,93 @@ def run(
     task = task_of(ws, order)
     bound = request_of(words)
     said = purpose(task)
-    with opened(ws) as place, turn(place, task.root, task.paths, wait=order.wait, purpose=said) as mine:
-        recovered = aside.recover(task.root, task.paths)
+    with opened(ws) as place:
         known = ledger.read(ws.kept, task.root, task.paths)
-        foreign.refuse(task.root, task.outputs, known)
-        measured = measure(task)
-        state = _look(place, task, measured, known)
-        performed: Performed | None = None
-        lines: tuple[str, ...] = ()
-        notes = [f"put right what an interrupted run left of {', '.join(recovered)}"] if recovered else []
-        if isinstance(state, Due):
-            with single(place, measured.slot, wait=order.wait, purpose=said) as flight:
-                notes += [flight.note] if flight.note else []
-                state = _look(place, task, measured, known) if flight.waited else state
-                lines = _explained(task, place, measured, state) if explain else ()
-                if isinstance(state, Due):
-                    notes += _stale(ws, order.name, check)
-                    performed = perform(
-                        task, measured, state.decision, place, mine, stdout=stdout,
-                        drift=lambda: drifted(task, mine, verify, progress), known=known, lost=state.lost,
-                    )  # fmt: skip
-        elif explain:
-            lines = _explained(task, place, measured, state)
+        standing = None if left(task.root) else _standing(place, task, known)
+        if standing is not None:
+            lines = _explained(task, place, *standing) if explain else ()
+            done = Done(measured=standing[0], state=standing[1], lines=lines)
+        else:
+            with turn(task.root, task.paths, wait=order.wait, purpose=said, variables=ws.variables) as mine:
+                recovered = aside.recover(task.root, mine.left)
+                again = f"put right what an interrupted run left of {', '.join(recovered)}"
+                done = _in_turn(
+                    place, task, mine, [again] if recovered else [], explain=explain, stdout=stdout, said=said,
+                    drift=lambda: drifted(task, mine, verify, progress),
+                    stale=lambda: _stale(ws, order.name, check),
+                )  # fmt: skip
+        measured, state, performed = done.measured, done.state, done.performed
         record(task, measured.slot)
         rows = state.rows if isinstance(state, Hit) else _made(performed, task)
-        _enter(task, rows, performed, known)
-        outcome = _outcome(measured, state, performed, lines, notes, rows or {}, subject=task.paths[0], strict=strict)
+        outcome = _outcome(
+            measured, state, performed, done.lines, list(done.notes), rows or {}, subject=task.paths[0], strict=strict
+        )
         if rows is not None and measured.repeatable:
             remember_run(words, bound, rows, said=_up_to_date(measured))
         return outcome
+
+
+def _in_turn(
+    place: Place, task: Task, mine: Turn, notes: list[str], *, explain: bool, stdout: int | None, said: str,
+    drift: Callable[[], Refused | None], stale: Callable[[], list[str]],
+) -> Done:  # fmt: skip
+    """Look, and have the command make what is not there."""
+    known = ledger.read(task.ws.kept, task.root, task.paths)
+    foreign.refuse(task.root, task.outputs, known)
+    measured = measure(task)
+    state = _look(place, task, measured, known)
+    performed: Performed | None = None
+    lines: tuple[str, ...] = ()
+    while isinstance(state, Due):
+        with single(place, measured.slot, wait=task.order.wait, purpose=said) as flight:
+            notes += [flight.note] if flight.note else []
+            if flight.waited:
+                # What was measured before the wait may be another by now.
+                now = measure(task)
+                same, measured = now.slot.key == measured.slot.key, now
+                state = _look(place, task, measured, known)
+                if not same and isinstance(state, Due):
+                    continue
+            lines = _explained(task, place, measured, state) if explain else ()
+            if isinstance(state, Due):
+                notes += stale()
+                performed = perform(
+                    task, measured, state.decision, place, mine, stdout=stdout, drift=drift, known=known,
+                    lost=state.lost,
+                )  # fmt: skip
+            break
+    else:
+        lines = _explained(task, place, measured, state) if explain else ()
+    _enter(task, state.rows if isinstance(state, Hit) else _made(performed, task), performed, known)
+    return Done(measured=measured, state=state, performed=performed, lines=lines, notes=tuple(notes))
+
+
+def _standing(place: Place, task: Task, known: Mapping[str, Row]) -> tuple[Measured, Hit] | None:
+    """Return the hit whose outputs are all in place, which takes no turn; None for any other."""
+    if any(not os.path.lexists(f"{task.root}/{path}") for path in task.paths):
+        return None
+    foreign.refuse(task.root, task.outputs, known)
+    measured = measure(task)
+    path = place.entry_path(measured.slot)
+    quiet = replace(place, tally=Tally())
+    try:
+        found = Candidate(quiet, path, read_entry(path, quiet, measured.slot.key))
+    except Damage:
+        return None
+    decision = decide(found.document, measured.slot)
+    payload = found.payload(decision.read) if isinstance(decision, Fresh) else None
+    rows = _rows(payload, task) if isinstance(payload, bytes) else None
+    if rows is None:
+        return None
+    stays = products.standing(task.root, task.paths, rows, known=known, clean=task.order.clean)
+    if stays is None:
+        return None
+    for layer, event, number in quiet.tally:
+        place.tally.add(layer, event, number)
+    roots.remember(place, task.root, keys=[measured.slot.key])
+    if dict(rows) != dict(known):
+        ledger.keep(task.ws.kept, task.root, task.paths, rows)
+    return measured, Hit(rows=rows, laid=0, foreign=stays)
 
 
 def _stale(ws: Workspace, name: str, check: Check | None) -> list[str]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from envid.app.running.inputs import OWN, UNSEEN, is_below, is_own
+from envid.app.running.inputs import UNSEEN, is_below, unescaped
+from envid.app.running.outputs import listed
 
 Seen = tuple[int, ...]
 """Type and mode of a directory; of anything else also inode, size, and the times of its bytes and of its status."""
 
 
 def look(root: str, *, without: Sequence[str]) -> Mapping[str, Seen]:
-    """Return what is below ``root``, by relative path, without ``.git``, ``.venv``, ``__pycache__`` and ``without``."""
+    """Return what is below ``root``, by relative path, without ``UNSEEN`` names and ``without``."""
     found: dict[str, Seen] = {}
     left = list(without)
     waiting = [""]
@@ -47,33 +49,39 @@ def differing(before: Mapping[str, Seen], after: Mapping[str, Seen]) -> tuple[st
     return tuple(sorted(path for path in {*before, *after} if before.get(path) != after.get(path)))
 
 
-def own(paths: Sequence[str], before: Mapping[str, Seen], is_others: Callable[[str], bool]) -> tuple[str, ...]:
-    """Return those of the differing ``paths`` of which ``is_others`` does not say that another run was making them."""
-    mine: list[str] = []
-    others: list[str] = []
+def stamps(root: str, paths: Iterable[str]) -> Mapping[str, Seen]:
+    """Return what ``look`` returns for these ``escaped`` paths, wherever they lie, and for what links lead to."""
+    found: dict[str, Seen] = {}
     for path in paths:
-        (others if is_others(output_at(path)) else mine).append(path)
-    # A new directory that holds nothing but another run's output was made for that.
-    return tuple(
-        path
-        for path in mine
-        if not (
-            path not in before
-            and any(other.startswith(f"{path}/") for other in others)
-            and not any(one.startswith(f"{path}/") for one in mine)
-        )
-    )
+        full = f"{root}/{unescaped(path)}"
+        for status in (os.lstat, os.stat):
+            try:
+                seen = status(full)
+            except OSError:
+                continue
+            found[path] = (
+                *found.get(path, ()), seen.st_mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns,
+            )  # fmt: skip
+    return found
 
 
-def output_at(path: str) -> str:
-    """Return the output for which envid made the file ``path`` beside it; ``path`` itself where it did not."""
-    parts = path.split("/")
-    for at, name in enumerate(parts):
-        if is_own(name):
-            for ending in OWN:
-                name = name.removesuffix(f".{ending}")
-            return "/".join((*parts[:at], name[1:]))
-    return path
+def twins(root: str, inputs: Iterable[str], outputs: Sequence[str]) -> Mapping[str, str]:
+    """Return for each file of ``outputs`` that is, under another name, one of the (escaped) ``inputs``, which."""
+    there: dict[tuple[int, int], str] = {}
+    for path in inputs:
+        with contextlib.suppress(OSError):
+            found = os.stat(f"{root}/{unescaped(path)}")
+            if found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
+                there[found.st_dev, found.st_ino] = path
+    if not there:
+        return {}
+    same: dict[str, str] = {}
+    for output in outputs:
+        with contextlib.suppress(OSError):
+            for path, found in listed(root, output):
+                if stat.S_ISREG(found.st_mode) and (found.st_dev, found.st_ino) in there:
+                    same[path] = there[found.st_dev, found.st_ino]
+    return same
 
 
 def touched(folder: str, since_ns: int) -> str | None:

@@ -43,6 +43,8 @@ class Turn:
     """When it was taken, by the clock of the project's filesystem."""
     told: str
     """Value of ``VARIABLE`` for the command."""
+    left: tuple[str, ...] = ()
+    """Journals of runs that were killed, the innermost first."""
 
     @property
     def journal(self) -> str:
@@ -70,13 +72,19 @@ def turn(
     guard = _guard(root, level)
     said = f"making {_some(outputs)}: {purpose}"
     try:
-        with hold(guard, timeout=wait, purpose=said, mode=0o600) as held:
+        with hold(guard, timeout=wait, purpose=said, mode=0o600) as held, contextlib.ExitStack() as stack:
+            # A killed run may have left one inside of it at work, or its outputs put aside.
+            journals = [other for other in left(root) if other in (guard, *_below(root, level))]
+            for other in reversed(journals):
+                if other != guard:
+                    stack.enter_context(hold(other, timeout=wait, purpose=said, mode=0o600))
             # Signed with what was there before already leaves its time as it was.
             with contextlib.suppress(OSError):
                 os.utime(held.descriptor)
             yield Turn(
                 root=root, guard=guard, descriptor=held.descriptor, since_ns=os.fstat(held.descriptor).st_mtime_ns,
                 told="\n".join(dict.fromkeys([*held_above, guard])),
+                left=tuple(f"{other}.journal" for other in journals),
             )  # fmt: skip
     except GuardTimeout as error:
         if error.context.get("path") != guard:
@@ -110,6 +118,10 @@ def prepare(root: str) -> None:
             f"runs of this project cannot take turns, and so make no outputs in it: {said}",
             hint=f"make {FOLDER} in the project a directory that you can write", path=folder,
         ) from None  # fmt: skip
+
+
+def _below(root: str, level: int) -> list[str]:
+    return [_guard(root, deeper) for deeper in range(level + 1, DEEPEST + 2)]
 
 
 def _guard(root: str, level: int) -> str:
