@@ -21,6 +21,8 @@ from timing import interleaved, median, ratio
 ROOT = Path(__file__).resolve().parents[1]
 MOST = 4.0
 """Times a bare interpreter that a run with nothing to do may take."""
+LAYER = "bench"
+"""Without distributions: a layer that has them runs nothing where there is no environment."""
 SIZE = 4096
 """Bytes of each input."""
 
@@ -34,6 +36,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="envid-bench-") as place:
         project = Path(place) / "project"
         shutil.copytree(ROOT / "fixtures" / "bench" / "medium", project)
+        with (project / "pyproject.toml").open("a", encoding="utf-8") as stream:
+            stream.write(f'\n[tool.envid.layers.{LAYER}]\ncomponents = ["python", "platform", "selection", "salt"]\n')
         env = {**os.environ, "ENVID_CACHE_DIR": f"{place}/cache"}
         envid = str(Path(sys.executable).with_name("envid"))
         subprocess.run([envid, "lock"], cwd=project, env=env, check=True, stdout=subprocess.DEVNULL)
@@ -50,7 +54,7 @@ def measure(number: int, project: Path, envid: str, env: dict[str, str], runs: i
         (source / f"{index:04}.txt").write_bytes(bytes([index % 256]) * SIZE)
     out = project / f"out{number}"
     # A lock of 170 distributions and no environment: what a run with nothing to do looks at is the lock.
-    line = [envid, "run", "--in", f"{source.name}/*.txt", "--out", f"{out.name}/", "--", "sh", "-c"]
+    line = [envid, "run", "--layer", LAYER, "--in", f"{source.name}/*.txt", "--out", f"{out.name}/", "--", "sh", "-c"]
     line.append(f"cat {source.name}/*.txt > {out.name}/all; cp {source.name}/0000.txt {out.name}/first")
     subprocess.run(line, cwd=project, env=env, check=True, stderr=subprocess.DEVNULL)
     commands = {

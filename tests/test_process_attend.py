@@ -53,6 +53,23 @@ def test_streams_and_surroundings(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert int((tmp_path / "group").read_text()) == int((tmp_path / "pid").read_text())
 
 
+@pytest.mark.parametrize(("trap", "said"), [("trap 'echo INT > said; exit 3' INT", "INT"),
+                                            ("trap '' INT; trap 'echo TERM > said; exit 3' TERM", "TERM")])  # fmt: skip
+def test_an_interrupt_reaches_it_as_one(tmp_path: Path, trap: str, said: str) -> None:
+    """A command is interrupted, so that its own clean-up runs, and asked to end only where it ignores that."""
+    code = (
+        "import sys; from envid.process import attend\n"
+        f"attend(['sh', '-c', {f'{trap}; touch begun; while :; do :; done'!r}], program='/bin/sh', env={{}}, cwd='.')\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "begun").exists():
+        assert child.poll() is None
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=30) != 0
+    assert (tmp_path / "said").read_text() == f"{said}\n"
+
+
 def test_what_it_leaves_running_is_ended(tmp_path: Path) -> None:
     """A process of its group that a command left behind is gone when it returns."""
     assert shell("sleep 1000 & echo $! > pid", tmp_path) == 0

@@ -76,7 +76,7 @@ def all_hold(runs: Runs, children: list[subprocess.Popen[str]], roots: list[Path
         assert (root / "gen/all").read_text() == "alpha\nbeta\n"
         assert (root / "gen/a").read_text() == "alpha\n"
         assert sorted(os.listdir(root / "gen")) == ["a", "all"]
-        assert sorted(path.name for path in root.glob(".*")) == []
+        assert sorted(path.name for path in root.glob(".*")) == [".envid"]
 
 
 @pytest.mark.slow
@@ -94,49 +94,6 @@ def test_64_callers_in_four_copies_run_it_once(runs: Runs) -> None:
     children = [runs.start(*words(COUNTED), root=root) for _ in range(16) for root in roots]
     all_hold(runs, children, roots)
     assert runs.times == 1
-
-
-def test_two_commands_of_one_project_do_not_disturb_each_other(runs: Runs) -> None:
-    """What another run makes meanwhile is not held against a command, and both are kept."""
-    both = []
-    for name, other in (("one", "two"), ("two", "one")):
-        # Each waits until the other has begun, so that they surely overlap; then one after the other ends.
-        wait = f'touch "$LOG.{name}"; until test -e "$LOG.{other}"; do :; done'
-        script = f"{wait}; mkdir -p made/{name}; echo x > made/{name}/x"
-        both.append(runs.start(*words(script, "--json", "--env", "KIND", out=f"made/{name}"), KIND=name))
-    for child in both:
-        out, err = child.communicate(timeout=60)
-        assert json.loads(out)["data"]["outcome"] == "ran", (out, err)
-
-
-def test_an_input_that_another_run_makes_anew_is_not_believed(runs: Runs) -> None:
-    """A command whose input another run made again meanwhile, with the same bytes in the end: nothing is kept of it."""
-    maker = ("--env", "SALT", "--in", "src/*.txt", "--out", "gen/", "--", "sh", "-c", "cat src/*.txt > gen/all")
-    assert runs.run(*maker, SALT="1")[0] == 0
-    line = ("--json", "--env-pass", "LOG", "--in", "gen", "--out", "read.txt", "--", "sh", "-c")
-    child = runs.start(*line, 'touch "$LOG.begun"; until test -e "$LOG.go"; do :; done; cat gen/all > read.txt')
-    while not Path(f"{runs.log}.begun").exists():
-        assert child.poll() is None
-        time.sleep(0.01)
-    assert runs.run(*maker, SALT="2")[0] == 0
-    Path(f"{runs.log}.go").touch()
-    out, err = child.communicate(timeout=60)
-    data = json.loads(out)["data"]
-    assert (data["outcome"], data["reason"]) == ("unkept", "inputs-changed"), (data, err)
-
-
-def test_a_directory_and_a_file_in_it_are_not_made_at_a_time(runs: Runs) -> None:
-    """A run that makes a directory and one that makes a file in it wait for each other; who waits names the holder."""
-    child = runs.start(*words('touch "$LOG.begun"; until test -e "$LOG.go"; do :; done; touch gen/x'))
-    begun = Path(f"{runs.log}.begun")
-    while not begun.exists():
-        assert child.poll() is None
-        time.sleep(0.01)
-    status, _, err = runs.run(*words("echo y > gen/y", "--wait", "0.2", out="gen/y"))
-    assert status == 7 and f"is held by process {child.pid}" in err and "envid run sh" in err
-    Path(f"{runs.log}.go").touch()
-    assert child.wait(timeout=60) == 0
-    child.communicate()
 
 
 def test_streams_and_status_are_the_commands(runs: Runs) -> None:
@@ -188,6 +145,42 @@ def test_words_of_the_command_are_its_own(runs: Runs) -> None:
     assert done.returncode == 0
 
 
+def test_a_line_without_a_command_is_a_usage_error(runs: Runs) -> None:
+    """Without `--`, or with nothing behind it, the exit status is 2, as text and as JSON."""
+    for words in (("--in", "src", "--out", "gen/"), ("--in", "src", "--out", "gen/", "--"), ("--json", "--"), ("--",)):
+        status, out, err = runs.run(*words)
+        assert status == 2 and "there is no command to run" in out + err, (words, err)
+
+
+def test_quiet_hides_no_warning(runs: Runs) -> None:
+    """That nothing was kept is told with --quiet, on standard error, and is a warning with a hint in JSON."""
+    line = ("--in", "src", "--out", "gen/", "--", "sh", "-c", "echo said; touch gen/x stray; rm src/a.txt")
+    status, out, err = runs.run("--quiet", *line)
+    assert (status, out) == (0, "said\n")
+    assert err.startswith("warning run.inputs-changed: ") and "nothing was kept" in err and "hint: " in err
+    runs.commands.write("src/a.txt", "alpha\n")
+    document = json.loads(runs.run("--json", *line)[1])
+    assert document["data"]["reason"] == "inputs-changed" and document["ok"] is True
+    (finding,) = document["findings"]
+    assert (finding["code"], finding["severity"], bool(finding["hint"])) == ("run.inputs-changed", "warning", True)
+
+
+def test_a_script_that_the_command_names_ends_the_memory(runs: Runs) -> None:
+    """A run with nothing to do runs again once a file that a word of its command names was edited."""
+    script = runs.commands.write("tools/generate.sh", "cat src/*.txt > gen/all\n")
+    line = ("--in", "src", "--out", "gen/", "--", "sh", "tools/generate.sh")
+    assert "made and kept" in runs.run(*line)[2]
+    assert "up to date" in runs.run(*line)[2]
+    assert "up to date" in runs.run("--clean", *line)[2]
+    script.write_text("cat src/a.txt > gen/all\n")
+    assert "made and kept" in runs.run(*line)[2]
+    runs.commands.write("gen/mine", "mine")
+    for _ in range(2):
+        status, _, err = runs.run(*line)
+        assert status == 0 and "warning run.foreign-files: " in err and "gen/mine" in err
+    assert "--clean removed 1 file " in runs.run("--clean", *line)[2]
+
+
 def test_the_second_run_is_answered_from_memory(runs: Runs) -> None:
     """A run with nothing to do says so without argparse, json, pathlib, typing or the store being imported."""
     line = words(COUNTED)
@@ -199,8 +192,8 @@ def test_the_second_run_is_answered_from_memory(runs: Runs) -> None:
     )
     env = {**os.environ, "ENVID_CACHE_DIR": str(runs.commands.cache), "LOG": str(runs.log)}
     done = subprocess.run(
-        [sys.executable, "-c", code, "run", *LAYER, *line], cwd=runs.commands.root, env=env, capture_output=True, text=True,
-        check=True,
+        [sys.executable, "-c", code, "run", *LAYER, *line], cwd=runs.commands.root, env=env, capture_output=True,
+        text=True, check=True,
     )  # fmt: skip
     status, *loaded = done.stdout.split()
     assert status == "0" and done.stderr.startswith("run: up to date (envid1-run-")
@@ -208,7 +201,7 @@ def test_the_second_run_is_answered_from_memory(runs: Runs) -> None:
     assert runs.times == 1
 
 
-@pytest.mark.parametrize("harm", ["input", "output", "mode", "aside", "variable", "program"])
+@pytest.mark.parametrize("harm", ["input", "output", "mode", "variable", "program"])
 def test_memory_never_answers_for_another_state(runs: Runs, harm: str) -> None:
     """Whatever is no longer as it was ends the answer from memory: the command runs, or its outputs are restored."""
     root = runs.commands.root
@@ -228,8 +221,6 @@ def test_memory_never_answers_for_another_state(runs: Runs, harm: str) -> None:
         runs.commands.write("gen/all", "alpha\nbeta\nonE\n")
     elif harm == "mode":
         (root / "gen/all").chmod(0o600)
-    elif harm == "aside":
-        runs.commands.write(".gen.envid-aside/all", "before")
     elif harm == "variable":
         flavour = "two"
     else:
@@ -240,7 +231,7 @@ def test_memory_never_answers_for_another_state(runs: Runs, harm: str) -> None:
     assert (root / "gen/all").read_text() == f"{first}\nbeta\n{flavour}\n"
     assert sorted(os.listdir(root / "gen")) == ["all"] and not (root / "gen").is_symlink()
     assert (root / "gen/all").stat().st_mode & 0o777 == 0o644
-    assert [path.name for path in root.glob(".*")] == []
+    assert [path.name for path in root.glob(".*")] == [".envid"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
