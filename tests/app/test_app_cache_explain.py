@@ -168,7 +168,7 @@ def test_stats_tell_reasons_sizes_and_limits(project: Keyed) -> None:
     done = cache_stats(ws)
     assert done.data["layers"] == {"run": {"hit": 1, "absent": 1, "stored": 1}}
     assert done.data["totals"] == {"hits": 1, "misses": 1, "stored": 1, "bypasses": 0}
-    for words in ("miss: nothing was made under this key", "1 hit (50 % of 2 reads)", "gc leaves 10.7 GB"):
+    for words in ("miss: nothing was made under this key", "1 hit (50 % of 2 reads)", "gc leaves 10 GiB"):
         assert words in done.answer
     assert done.notes and "max-size" in done.notes[0]
     files = [path for path in ws.cache.rglob("*") if path.is_file() and path.name != "CACHEDIR.TAG"]

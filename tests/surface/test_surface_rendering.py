@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -84,6 +88,46 @@ def test_an_error_for_people_has_slug_and_hint(capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "error: there is no lock [lock.not-found]\nhint: run `envid lock`\n"
+
+
+def test_what_a_path_says_is_not_said_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    """A subject that is the path, or of the cache the area that it begins with, is not put before it."""
+    for code, subject, path in (
+        ("env.config", "pyvenv.cfg", "pyvenv.cfg"), ("cache.damaged", "entries-v1", "entries-v1/env/00/00"),
+    ):  # fmt: skip
+        finding = Finding(code=code, severity="error", subject=subject, path=path, message="it differs")
+        console.show(Outcome(command="verify", findings=(finding,)), quiet=True)
+        assert capsys.readouterr().out == f"error {code}: {path}: it differs\n"
+
+
+STAGES = """
+from envid.surface import console
+bar = console.progress(wanted=True)
+bar.begin("Quickly", 10, "bytes")
+bar.advance(10)
+bar.end()
+for total, unit in ((None, "bytes"), (None, "files"), (None, "runs"), (3000, "bytes"), (3, "files")):
+    bar = console.Bar(delay=0.0)
+    bar.begin(f"Slowly {unit}", total, unit)
+    assert bar.appeared.wait(10)
+    bar.advance(2)
+    bar.end()
+"""
+
+
+def test_a_progress_bar_appears_with_what_takes_time() -> None:
+    """A stage that is over at once shows nothing; one that lasts shows what is done, and never an unknown total."""
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    try:
+        subprocess.run([sys.executable, "-c", STAGES], stderr=theirs, env=environment, check=True)
+        os.set_blocking(ours, False)
+        said = os.read(ours, 100_000).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert "Slowly files" in said and "Slowly runs" in said
+    assert "Quickly" not in said and "?" not in re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", said)
 
 
 def test_no_progress_without_a_terminal() -> None:

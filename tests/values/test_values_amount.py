@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envid.values.amount import MOST, UNITS, parse_age, parse_size, show_age, show_size
+from envid.values.amount import MOST, UNITS, parse_age, parse_size, show_age, show_limit, show_size
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,16 @@ def test_what_is_no_age_is_refused_in_words(text: object) -> None:
     """A number without a unit is no age: of what would it be?"""
     with pytest.raises(ValueError, match="30 days"):
         parse_age(text)
+
+
+@given(number=st.integers(1, 900), unit=st.sampled_from(["kB", "MB", "GB", "KiB", "MiB", "GiB"]))
+def test_a_limit_is_shown_as_it_was_written(number: int, unit: str) -> None:
+    """What is shown of a whole number of units is the same size again, in no more characters."""
+    size = parse_size(f"{number} {unit}")
+    shown = show_limit(size)
+    assert parse_size(shown) == size
+    assert len(shown) <= len(f"{number} {unit}") + 1
+    assert [show_limit(parse_size(text)) for text in ("10 GiB", "128 MiB", "5 GB")] == ["10 GiB", "128 MiB", "5 GB"]
 
 
 def test_amounts_are_shown_as_people_read_them() -> None:

@@ -12,7 +12,7 @@ from envid.app.workspace import Workspace
 from envid.store import counts, filesystem
 from envid.store.inventory import AREAS, take
 from envid.store.place import Place, Trouble, free_bytes, hindrance, lacks_space, nearest
-from envid.values.amount import show_age, show_size
+from envid.values.amount import show_age, show_limit, show_size
 from envid.values.digest import JSONValue
 from envid.values.reason import BYPASSES, KEPT, MISSES
 
@@ -107,9 +107,9 @@ def _head(place: Place, areas: Mapping[str, tuple[int, int]], trouble: Trouble |
     lines = [
         f"cache   {place.root}{' (shared with its group)' if policy.shared else ''}",
         f"on      {kind.kind or 'a filesystem of unknown kind'}{network}",
-        f"free    {'unknown' if free is None else show_size(free)}; {show_size(policy.min_free)} are to stay so",
+        f"free    {'unknown' if free is None else show_size(free)}; {show_limit(policy.min_free)} are to stay so",
         f"holds   {show_size(size)} in {count(files, 'file')}",
-        f"limits  gc leaves {show_size(policy.max_size)} at most, and nothing unused for {show_age(policy.max_age)}",
+        f"limits  gc leaves {show_limit(policy.max_size)} at most, and nothing {_unused(policy.max_age)}",
     ]
     if trouble is not None:
         lines.append(
@@ -117,6 +117,10 @@ def _head(place: Place, areas: Mapping[str, tuple[int, int]], trouble: Trouble |
         )
         lines.append(f"        {trouble.hint}")
     return lines
+
+
+def _unused(seconds: int) -> str:
+    return f"unused for {show_age(seconds)}" if seconds else "that no project uses"
 
 
 def _sizes(areas: Mapping[str, tuple[int, int]]) -> list[str]:

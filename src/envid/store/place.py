@@ -15,6 +15,7 @@ from envid.atomic import discard, make_directories
 from envid.errors import StoreError, WriteFailed
 from envid.slot import Slot
 from envid.store.tally import Tally
+from envid.values.amount import show_limit, show_size
 from envid.values.frozen import dataclass, field
 from envid.whole import Name, make_directory, set_mode, write
 
@@ -216,7 +217,8 @@ def lacks_space(place: Place, size: int) -> Trouble | None:
     if free is None or free - size >= place.policy.min_free:
         return None
     return Trouble(
-        reason="space", message=f"{place.root} has {free} bytes free, and {place.policy.min_free} are to stay so",
+        reason="space",
+        message=f"{place.root} has {show_size(free)} free, and {show_limit(place.policy.min_free)} are to stay so",
         hint="free some space, run `envid cache gc`, or set min-free in [tool.envid.cache]",
     )  # fmt: skip
 

@@ -16,6 +16,9 @@ from envid.values.progress import Progress, Silent
 MAX_SHOWN: Final = 20
 """Findings of one code that are shown before the rest is counted; --json has them all."""
 
+DELAY: Final = 1.0
+"""Seconds that a stage takes before a progress bar appears."""
+
 _STYLES: Final = {"error": "1;31", "warning": "1;33", "info": "1;36", "hint": "2"}
 
 
@@ -61,7 +64,11 @@ def _findings(findings: Iterable[Finding], *, colour: bool) -> Iterable[str]:
 
 
 def _sentence(item: Finding) -> str:
-    where = [part for part in (item.subject, item.path) if part]
+    subject, path = item.subject, item.path or ""
+    # Of the cache the subject is the area that the path begins with.
+    if subject == path or (item.code.startswith("cache.") and path.startswith(f"{subject}/")):
+        subject = ""
+    where = [part for part in (subject, path) if part]
     lead = ", ".join(part for part in where if part not in item.message)
     return _printable(f"{lead}: {item.message}" if lead else item.message).replace("\n", "\\x0a")
 
@@ -100,37 +107,72 @@ def progress(*, wanted: bool) -> Progress:
 
 
 class Bar:
-    """A rich progress bar that appears with the first stage and goes with the last."""
+    """A rich progress bar that appears with a stage that takes longer than a moment, and goes with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, delay: float = DELAY) -> None:
+        from threading import Event, Lock, Timer
+
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, DownloadColumn, FileSizeColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as RichProgress
+        from rich.progress import TimeRemainingColumn as Left
 
         console = Console(stderr=True)
-        label, bar, left = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+        start = (TextColumn("{task.description}"), BarColumn())
+        # Of an unknown total nothing is said, only what is done, where that says something.
+        columns = {
+            "bytes": (DownloadColumn(), Left()), "": (MofNCompleteColumn(), Left()), "bytes?": (FileSizeColumn(),),
+            "files?": (TextColumn("{task.completed:.0f} files"),), "?": (),
+        }  # fmt: skip
         self._kinds = {
-            True: RichProgress(label, bar, DownloadColumn(), left, console=console, transient=True),
-            False: RichProgress(label, bar, MofNCompleteColumn(), left, console=console, transient=True),
+            kind: RichProgress(*start, *more, console=console, transient=True) for kind, more in columns.items()
         }
+        self.appeared = Event()
+        """Set once there was a bar."""
+        self._delay = delay
+        """Seconds."""
+        self._turn = Lock()
         self._running: RichProgress | None = None
-        self._task = -1
+        self._timer: Timer | None = None
+        self._done = 0
 
     def begin(self, label: str, total: int | None, unit: str) -> None:
-        """Show a bar of ``total`` units."""
+        """Show a bar of ``total`` units once the stage has taken a moment: most are over before anybody could read."""
+        from threading import Timer
+
         self.end()
-        self._running = self._kinds[unit == "bytes"]
-        self._running.start()
-        self._task = int(self._running.add_task(label, total=total))
+        self._done = 0
+        self._timer = Timer(self._delay, self._appear, (label, total, unit))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _appear(self, label: str, total: int | None, unit: str) -> None:
+        from threading import current_thread
+
+        with self._turn:
+            # The stage may have ended, or the next begun, while this thread waited for its turn.
+            if self._timer is not current_thread():
+                return
+            kind = unit if total is not None else f"{unit}?"
+            self._running = self._kinds.get(kind, self._kinds["?" if total is None else ""])
+            self._running.start()
+            self._running.add_task(label, total=total, completed=self._done)
+            self.appeared.set()
 
     def advance(self, amount: int) -> None:
         """Move the bar on."""
-        if self._running is not None:
-            self._running.advance(self._running.task_ids[-1], amount)
+        with self._turn:
+            self._done += amount
+            if self._running is not None:
+                self._running.advance(self._running.task_ids[-1], amount)
 
     def end(self) -> None:
         """Take the bar away."""
-        if self._running is not None:
-            self._running.stop()
-            self._running.remove_task(self._running.task_ids[-1])
-            self._running = None
+        with self._turn:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._running is not None:
+                self._running.stop()
+                self._running.remove_task(self._running.task_ids[-1])
+                self._running = None

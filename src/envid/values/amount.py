@@ -10,6 +10,8 @@ UNITS: Final = {
     "kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4,
 }  # fmt: skip
 """Bytes of each unit of size, in lower case."""
+SHOWN: Final = {name: UNITS[name.lower()] for name in ("kB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB")}
+"""Units as they are printed; measured sizes are shown in decimal ones, limits as they were written."""
 TIMES: Final = {"minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 """Seconds of each unit of time."""
 SIZES_ARE: Final = 'a number of bytes, or a text such as "10 GB" or "512 MiB"'
@@ -49,6 +51,13 @@ def show_size(size: int) -> str:
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size} B"
+
+
+def show_limit(size: int) -> str:
+    """Return a size that somebody chose as it is written: ``10 GiB``, ``5 GB``; else as ``show_size``."""
+    whole = [(unit, size // factor) for unit, factor in SHOWN.items() if size >= factor and size % factor == 0]
+    unit, number = min(whole, key=lambda one: one[1], default=("", 0))
+    return f"{number} {unit}" if number and number < 10**6 else show_size(size)
 
 
 def show_age(seconds: int) -> str:
