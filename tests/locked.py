@@ -75,5 +75,5 @@ def picture(root: Path, *, without: Iterable[str] = ()) -> Mapping[str, tuple[in
             elif stat.S_ISDIR(mode):
                 found[shown] = (mode, "directory")
             else:
-                found[shown] = (mode, hashlib.sha256(path.read_bytes()).hexdigest())
+                found[shown] = (mode, hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest())
     return found

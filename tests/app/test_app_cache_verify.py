@@ -125,6 +125,17 @@ def _leftover(things: dict[str, Path], which: str) -> None:
     os.utime(path, (1, 1))
 
 
+def _in_the_way(things: dict[str, Path], which: str) -> None:
+    things[which].unlink()
+    things[which].mkdir()
+    (things[which] / "inside").write_text("something")
+
+
+def _piped(things: dict[str, Path], which: str) -> None:
+    things[which].unlink()
+    os.mkfifo(things[which])
+
+
 @pytest.mark.parametrize(
     ("damage", "which", "code", "number"),
     [
@@ -133,7 +144,9 @@ def _leftover(things: dict[str, Path], which: str) -> None:
         (_lie, "first", "cache.misnamed", 1), (_drop, "blob", "cache.missing-blob", 1),
         (_link, "first", "cache.foreign", 1), (_stranger, "first", "cache.foreign", 1),
         (_opened, "first", "cache.foreign", 1), (_misplaced, "first", "cache.foreign", 1),
-        (_leftover, "first", "cache.leftover", 1),
+        (_leftover, "first", "cache.leftover", 1), (_in_the_way, "first", "cache.foreign", 1),
+        (_in_the_way, "wheel", "cache.foreign", 1), (_piped, "first", "cache.foreign", 1),
+        (_piped, "wheel", "cache.foreign", 1),
     ],
 )  # fmt: skip
 def test_each_fault_is_found_and_put_right(
@@ -221,6 +234,13 @@ def test_a_link_in_place_of_an_area_is_told_and_not_followed(ws: Workspace, tmp_
     assert codes(ws) == {"cache.untrusted": 1}
     cache_repair(ws)
     assert (victim / "ab" / ("ab" * 32)).read_bytes() == b"precious"
+
+
+def test_a_file_in_place_of_an_area_is_told(ws: Workspace) -> None:
+    """Where a directory of the cache should be, anything else is named."""
+    fill(place_of(ws))
+    (ws.cache / "answers-v1").write_text("")
+    assert codes(ws) == {"cache.untrusted": 1}
 
 
 def test_a_cache_that_is_not_there_is_sound(ws: Workspace) -> None:

@@ -163,7 +163,7 @@ def test_a_document_that_lies_is_not_fresh(place: Place) -> None:
 
 @pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "directory", "socket", "hard"])
 def test_what_is_planted_at_an_entrys_name_is_not_used(place: Place, tmp_path: Path, kind: str) -> None:
-    """A link, pipe, socket or directory in an entry's place is passed over at once, left alone, and never written."""
+    """A link, pipe, socket or directory in an entry's place is a miss, never written, and moved out of the way."""
     put(place, leave(SLOT), b"x")
     path, elsewhere = path_of(place), tmp_path / "elsewhere"
     os.replace(path, elsewhere)
@@ -178,11 +178,12 @@ def test_what_is_planted_at_an_entrys_name_is_not_used(place: Place, tmp_path: P
         # A name more for the same bytes: they prove themselves.
         assert get(place, SLOT) == b"x"
         return
-    assert get(place, SLOT).reason in {"foreign", "unreadable"}  # type: ignore[union-attr]
-    assert isinstance(put(place, leave(SLOT), b"other"), Bypass)
+    assert get(place, SLOT) == Miss(reason="foreign")
+    assert [name.partition(".")[2][:7] for name in os.listdir(place.area("quarantine-v1"))] == ["foreign"]
+    assert put(place, leave(SLOT), b"other") == Stored(new=True)
     assert elsewhere.read_bytes() == before
     assert not (tmp_path / "gone").exists()
-    assert os.path.lexists(path)
+    assert get(place, SLOT) == b"other"
 
 
 @pytest.mark.parametrize("area", ["entries-v1", "blobs-v1", "tmp-v1"])

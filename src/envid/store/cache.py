@@ -238,7 +238,8 @@ def open_file(path: str, place: Place, *, renew: bool = True) -> tuple[int, os.s
     except (FileNotFoundError, NotADirectoryError):
         return Miss(reason="absent")
     except OSError:
-        return Miss(reason="foreign" if os.path.islink(path) else "unreadable")
+        odd = os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path))
+        return Miss(reason="foreign" if odd else "unreadable")
     try:
         found = os.fstat(handle)
     except OSError:
@@ -276,8 +277,11 @@ def _why(cause: BaseException | None) -> str:
 
 
 def set_aside(place: Place, path: str, reason: str) -> bool:
-    """Move a damaged file out of the way, for a look later; return whether that was done. Never raises."""
-    if reason in _KEPT_AS_THEY_ARE:
+    """Move a damaged file out of the way, for a look later; return whether that was done. Never raises.
+
+    So are a pipe, a link or a directory of this user's in a file's place (``foreign``).
+    """
+    if reason in _KEPT_AS_THEY_ARE and not (reason == "foreign" and _is_in_the_way(place, path)):
         return False
     aside = f"{place.area(QUARANTINE)}/{os.path.basename(path)}.{reason}.{os.urandom(4).hex()}"
     try:
@@ -288,6 +292,16 @@ def set_aside(place: Place, path: str, reason: str) -> bool:
         return False
     place.tally.add("store", "quarantined")
     return True
+
+
+def _is_in_the_way(place: Place, path: str) -> bool:
+    """Tell whether what stands in a file's place is this user's, and no file: nothing could ever be kept there."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    own = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+    return place.trouble is None and own and not stat.S_ISREG(found.st_mode)
 
 
 def _compared(there: Candidate, slot: Slot, payload: bytes) -> Stored | Diverged | Bypass:

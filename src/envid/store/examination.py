@@ -101,6 +101,9 @@ def unsafe_directories(place: Place) -> Iterator[Finding]:
         if os.path.islink(place.area(area)):
             yield _unsafe(place.area(area), "a link stands in the place of a directory of the cache", "remove it")
             continue
+        if os.path.lexists(place.area(area)) and not os.path.isdir(place.area(area)):
+            yield _unsafe(place.area(area), "this is no directory, where the cache has one", "remove it")
+            continue
         for path, _, _ in os.walk(place.area(area)):
             try:
                 found = os.lstat(path)

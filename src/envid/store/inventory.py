@@ -19,6 +19,7 @@ WHEELS: Final = "wheels-v1"
 CONTENTS: Final = "contents-v1"
 _HEX: Final = r"[0-9a-f]{64}"
 _FILE: Final = r"[^/]{1,255}"
+_ANY: Final = r".+"
 
 AREAS: Final[dict[str, str]] = {
     ENTRIES: rf"[a-z0-9][a-z0-9_-]{{0,31}}/[0-9a-f]{{2}}/{_HEX}",
@@ -32,9 +33,9 @@ AREAS: Final[dict[str, str]] = {
     "bytecode-v1": _FILE,
     ROOTS: _HEX,
     STATS: r"(?:log|total|since)(?:\.[0-9a-f]{16})?",
-    GUARDS: r".+",
-    QUARANTINE: r".+",
-    TEMPORARY: r".+",
+    GUARDS: _ANY,
+    QUARANTINE: _ANY,
+    TEMPORARY: _ANY,
 }
 """Each area with the names that envid gives files in it, relative to the area."""
 
@@ -43,7 +44,7 @@ MAX_DEPTH: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
-    """One name in an area that is no directory."""
+    """One name in an area that is no directory, or a directory that stands in the place of a file."""
 
     area: str
     name: str
@@ -77,7 +78,7 @@ def take(place: Place, areas: tuple[str, ...] = tuple(AREAS)) -> Iterator[Thing]
             yield from _leftovers(place.area(area), area)
             continue
         known = re.compile(AREAS[area])
-        for name, found in _files(place.area(area), "", 0):
+        for name, found in _files(place.area(area), "", 0, known):
             kind = _kind(name, found, known)
             yield Thing(area=area, name=name, size=found.st_size, time_ns=found.st_mtime_ns, kind=kind)
 
@@ -111,15 +112,21 @@ def _names(directory: str) -> list[str]:
         return []
 
 
-def _files(directory: str, inside: str, depth: int) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield every name below ``directory`` that is no directory, or lies too deep to be looked into."""
+def _files(
+    directory: str, inside: str, depth: int, known: re.Pattern[str] | None = None
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield every name below ``directory`` that is no directory, or lies too deep to be looked into.
+
+    A directory under the name of a file, one of ``known``, stands in its way: it is yielded, and not looked into.
+    """
+    taken = known if known is not None and known.pattern != _ANY else None
     for last in _names(directory):
         name, path = f"{inside}{last}", f"{directory}/{last}"
         try:
             found = os.lstat(path)
         except OSError:
             continue
-        if stat.S_ISDIR(found.st_mode) and depth < MAX_DEPTH:
-            yield from _files(path, f"{name}/", depth + 1)
+        if stat.S_ISDIR(found.st_mode) and depth < MAX_DEPTH and not (taken and taken.fullmatch(name)):
+            yield from _files(path, f"{name}/", depth + 1, known)
         else:
             yield name, found
