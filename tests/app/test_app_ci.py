@@ -56,6 +56,17 @@ def test_the_layer_of_ci_is_the_environment(project: Keyed) -> None:
     assert told(project) == told(project, layer="venv")
 
 
+def test_another_environment_is_no_change(project: Keyed) -> None:
+    """What is named with --venv has a record of its own: asking for another one is no change."""
+    for venv in (None, "elsewhere", None, ".venv", "elsewhere"):
+        place = None if venv is None else str(project.root / venv)
+        assert export(project.workspace, venv=place)[0].notes == (), venv
+    (project.root / "pyproject.toml").write_text(
+        (project.root / "pyproject.toml").read_text() + '[tool.envid]\nsalt="x"\n'
+    )
+    assert "changed since" in export(project.workspace)[0].notes[0]
+
+
 def test_paths_are_relative_to_what_the_system_names(project: Keyed, tmp_path: Path) -> None:
     """Below the directory that a CI system names the path is relative to it, through links too; elsewhere absolute."""
     inside = project.root.name

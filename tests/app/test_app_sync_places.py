@@ -272,3 +272,16 @@ def test_doctor_says_why_the_cache_does_not_work(project: LockedProject) -> None
     project.cache = Path("/proc/envid")
     said = [f.message for f in doctor(project.workspace()).findings if f.subject == "cache"]
     assert len(said) == 1 and "cannot be written" in said[0]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\udcff", "a\x1b[2J"])
+def test_a_path_that_no_script_can_name_is_refused_first(tmp_path: Path, name: str) -> None:
+    """A project path with a line feed or bytes that are no UTF-8 is told as the cause, and nothing is made."""
+    (tmp_path / name).mkdir()
+    (tmp_path / "served").mkdir()
+    project = LockedProject(root=tmp_path / name, served=tmp_path / "served", cache=tmp_path / "cache")
+    project.lock(project.wheel("alpha"))
+    with pytest.raises(InvalidEnvironment, match="line feed") as refused:
+        sync(project.workspace())
+    assert refused.value.message.isprintable() and "plain path" in refused.value.hint
+    assert not (tmp_path / name / ".venv").exists()

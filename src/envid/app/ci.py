@@ -51,7 +51,7 @@ def export(
     unseen = venv is not None and not os.path.isfile(os.path.join(place, "pyvenv.cfg"))
     found = identify_for(ws, layer=layer or DEFAULT_LAYER, target=target, name=name, venv=venv, unseen=unseen)
     chosen, key = found.identity.layer, cache_key(found)
-    notes = record(ws, found.document, layer=chosen, target=found.target, name=name)
+    notes = record(ws, found.document, layer=chosen, target=found.target, name=name, venv=venv)
     kept = kept_path(ws, chosen, venv)
     values = {
         "key": key,

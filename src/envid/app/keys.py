@@ -114,7 +114,7 @@ def key(
     """Answer with the key; data ``{"keys": {layer: {target: key}}}``. The identity is recorded for ``explain``."""
     found = identify_for(ws, layer=layer, target=target, name=name, venv=venv)
     layer, answer = found.identity.layer, found.key
-    notes = record(ws, found.document, layer=layer, target=found.target, name=name)
+    notes = record(ws, found.document, layer=layer, target=found.target, name=name, venv=venv)
     data: dict[str, JSONValue] = {"keys": {layer: {found.target.name: answer}}}
     return Outcome(command="key", answer=answer, notes=notes, data=data, memory=found.memory)
 

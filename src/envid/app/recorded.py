@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from envid.app.project import Site
+from envid.app.project import Site, environment_place
 from envid.errors import WriteFailed
 from envid.store.recorded import Recorded, keep, read, slot
 from envid.values.target import Target
 
 
-def record(ws: Site, document: bytes, *, layer: str, target: Target, name: str) -> tuple[str, ...]:
+def record(
+    ws: Site, document: bytes, *, layer: str, target: Target, name: str, venv: str | None = None
+) -> tuple[str, ...]:
     """Record an identity of the lock ``name``; return what there is to say about it: that it changed, or nothing.
 
+    ``venv`` is the environment that was named: two of them are two things, of which none changed.
     A cache that cannot be written leaves nothing recorded; that is no failure of what is recorded.
     """
     try:
-        changed = keep(ws.kept, _slot(ws, layer, target, name), document)
+        changed = keep(ws.kept, _slot(ws, layer, target, name, venv), document)
     except WriteFailed:
         return ()
     note = f"the identity of layer {layer} changed since it was last computed: see `envid explain`"
@@ -26,5 +29,9 @@ def recorded(ws: Site, *, layer: str, target: Target, name: str) -> Recorded:
     return read(ws.kept, _slot(ws, layer, target, name))
 
 
-def _slot(ws: Site, layer: str, target: Target, name: str) -> str:
+def _slot(ws: Site, layer: str, target: Target, name: str, venv: str | None = None) -> str:
+    place = environment_place(ws.place, venv)
+    if place != environment_place(ws.place):
+        # No lock has a NUL in its name.
+        name = f"{name}\0{place.encode('utf-8', 'surrogateescape').hex()}"
     return slot(project=ws.place, layer=layer, target=target.name, lock=name)

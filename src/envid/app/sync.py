@@ -100,7 +100,14 @@ def sync(
 
 
 def _insist_directory(path: Path) -> None:
-    """Raise InvalidEnvironment for something at ``path`` that is no directory."""
+    """Raise InvalidEnvironment for something at ``path`` that is no directory, or that no script can name."""
+    text = str(path)
+    if any(one < " " or one == "\x7f" or "\ud800" <= one <= "\udfff" for one in text):
+        # A line feed ends the first line of a script, and pyvenv.cfg is UTF-8.
+        raise InvalidEnvironment(
+            f"{text!a} holds a line feed, a control character or bytes that are not UTF-8: no script can name it",
+            hint="give the project a plain path, or name another one with --venv",
+        )  # fmt: skip
     if os.path.lexists(path) and not path.is_dir():
         what = "a link that leads nowhere" if path.is_symlink() and not path.exists() else "not a directory"
         raise InvalidEnvironment(
@@ -257,7 +264,8 @@ class _Sync:
         with contextlib.suppress(EnvidError):
             own = None if str(environment.base_executable) == running() else str(self.path)
             done = identify_for(self.workspace, target=self.target_text, name=self.name, venv=own)
-            record(self.workspace, done.document, layer=done.identity.layer, target=done.target, name=self.name)
+            layer = done.identity.layer
+            record(self.workspace, done.document, layer=layer, target=done.target, name=self.name, venv=own)
 
     def learn(self, resolution: Resolution, names: Set[str]) -> bool:
         """Fetch the wheels of installed distributions that nothing is known about; return whether there were any."""
