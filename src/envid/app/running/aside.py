@@ -77,6 +77,15 @@ def _recovered(root: str, output: str, identity: str, finished: bool) -> bool:
     return True
 
 
+def is_left(root: str, outputs: Sequence[str]) -> bool:
+    """Return whether something is put aside beside one of ``outputs``, by whomever."""
+    return any(
+        os.path.lexists(f"{root}/{beside(output, what)}")
+        for output in outputs
+        for what in ("envid-aside", "envid-absent", "envid-old")
+    )
+
+
 def begin(root: str, outputs: Sequence[tuple[str, bool]], journal: str) -> None:
     """Put the previous outputs aside; make parents, and the directories that outputs are to be.
 

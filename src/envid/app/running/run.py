@@ -14,7 +14,7 @@ from envid.app.running.outputs import Row
 from envid.app.running.performing import Lost, Performed, Refused, Verify, drifted, perform, unmounted
 from envid.app.running.rerun import Words, request_of
 from envid.app.running.task import Measured, Order, Task, measure, purpose, task_of
-from envid.app.running.turns import Turn, left, turn
+from envid.app.running.turns import Turn, turn
 from envid.app.running.why import reasons, record
 from envid.app.storing import opened
 from envid.app.workspace import Workspace
@@ -115,7 +115,7 @@ def run(
     said = purpose(task)
     with opened(ws) as place:
         known = ledger.read(ws.kept, task.root, task.paths)
-        standing = None if left(task.root) else _standing(place, task, known)
+        standing = _standing(place, task, known)
         if standing is not None:
             lines = _explained(task, place, *standing) if explain else ()
             done = Done(measured=standing[0], state=standing[1], lines=lines)
@@ -176,7 +176,7 @@ def _in_turn(
 
 def _standing(place: Place, task: Task, known: Mapping[str, Row]) -> tuple[Measured, Hit] | None:
     """Return the hit whose outputs are all in place, which takes no turn; None for any other."""
-    if any(not os.path.lexists(f"{task.root}/{path}") for path in task.paths):
+    if any(not os.path.lexists(f"{task.root}/{path}") for path in task.paths) or aside.is_left(task.root, task.paths):
         return None
     foreign.refuse(task.root, task.outputs, known)
     measured = measure(task)
@@ -245,7 +245,7 @@ def _look(place: Place, task: Task, measured: Measured, known: Mapping[str, Row]
                 roots.remember(place, task.root, keys=[slot.key])
                 return Hit(
                     rows=rows, laid=restored.laid + restored.removed, foreign=restored.foreign,
-                    removed=restored.removed if task.order.clean else 0,
+                    removed=restored.files if task.order.clean else 0,
                 )  # fmt: skip
             reason = "unreadable" if restored.reason == "unreadable" else "incomplete"
         else:

@@ -74,7 +74,7 @@ def turn(
     try:
         with hold(guard, timeout=wait, purpose=said, mode=0o600) as held, contextlib.ExitStack() as stack:
             # A killed run may have left one inside of it at work, or its outputs put aside.
-            journals = [other for other in left(root) if other in (guard, *_below(root, level))]
+            journals = [other for other in _left(root) if other in (guard, *_below(root, level))]
             for other in reversed(journals):
                 if other != guard:
                     stack.enter_context(hold(other, timeout=wait, purpose=said, mode=0o600))
@@ -96,7 +96,7 @@ def turn(
         ) from None  # fmt: skip
 
 
-def left(root: str) -> list[str]:
+def _left(root: str) -> list[str]:
     """Return the guards of this project whose journals say that something is put aside, the deepest first."""
     guards = [_guard(root, level) for level in range(DEEPEST + 1, -1, -1)]
     return [guard for guard in guards if os.path.lexists(f"{guard}.journal")]
