@@ -83,16 +83,20 @@ def test_an_output_below_a_directory_that_is_read_is_left_out(project: Commands)
     assert project.outcome(script, inputs=("src",), outputs=("src/made",)) == ("hit", "hit")
 
 
-def test_an_output_that_is_a_link_is_replaced_not_followed(project: Commands) -> None:
-    """Where a link stands at the output's place, what it leads to is not touched."""
+def test_an_output_that_is_a_link_is_refused(project: Commands) -> None:
+    """Where a link stands at the output's place, nothing runs or is restored: link and target are not touched."""
     outside = project.root.parent / "outside"
     outside.write_text("not ours")
     (project.root / "out.txt").symlink_to(outside)
+    with pytest.raises(OutputRefused, match="is a symbolic link"):
+        project.run("echo made > out.txt")
+    (project.root / "out.txt").unlink()
     assert project.outcome("echo made > out.txt") == ("ran", "absent")
     (project.root / "out.txt").unlink()
     (project.root / "out.txt").symlink_to(outside)
-    assert project.outcome("echo made > out.txt") == ("hit", "hit")
-    assert not (project.root / "out.txt").is_symlink()
+    with pytest.raises(OutputRefused, match="is a symbolic link"):
+        project.run("echo made > out.txt")
+    assert (project.root / "out.txt").is_symlink()
     assert outside.read_text() == "not ours"
 
 

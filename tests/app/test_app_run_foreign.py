@@ -48,7 +48,7 @@ def test_clean_removes_and_counts(project: Commands) -> None:
     outcome = project.run(MAKE, outputs=("gen/",), clean=True)
     assert outcome.data["outcome"] == "ran" and "--clean removed 2 files" in outcome.notes[0]
     assert sorted(project.tree("gen")) == ["gen", "gen/a"]
-    project.write("gen/__init__.py", "mine")
+    project.write("gen/deep/__init__.py", "mine")
     outcome = project.run(MAKE, outputs=("gen/",), clean=True)
     assert outcome.data["outcome"] == "hit" and "--clean removed 1 file " in outcome.notes[0]
     assert sorted(project.tree("gen")) == ["gen", "gen/a"]

@@ -28,6 +28,8 @@ class Restored:
 
     laid: int
     removed: int
+    files: int = 0
+    """How many of those were no directories."""
     foreign: tuple[str, ...] = ()
     """Files that no run made: they stay."""
 
@@ -98,6 +100,7 @@ def restore(
                 open_up(f"{root}/{output}")
     wrong, extra = differing(root, list(outputs), rows)
     extra, foreign = parted(root, _named(root, outputs, extra, rows), rows, known, clean=clean)
+    number = sum(not stat.S_ISDIR(_mode(f"{root}/{path}") or 0) for path in extra)
     staged: dict[str, str] = {}
     try:
         for output in outputs:
@@ -111,7 +114,7 @@ def restore(
     finally:
         for output in outputs:
             dispose(f"{root}/{beside(output, 'envid-new')}")
-    return Restored(laid=len(wrong), removed=len(extra), foreign=tuple(foreign))
+    return Restored(laid=len(wrong), removed=len(extra), files=number, foreign=tuple(foreign))
 
 
 def standing(
