@@ -61,9 +61,8 @@ def test_another_environment_is_no_change(project: Keyed) -> None:
     for venv in (None, "elsewhere", None, ".venv", "elsewhere"):
         place = None if venv is None else str(project.root / venv)
         assert export(project.workspace, venv=place)[0].notes == (), venv
-    (project.root / "pyproject.toml").write_text(
-        (project.root / "pyproject.toml").read_text() + '[tool.envid]\nsalt="x"\n'
-    )
+    pyproject = project.root / "pyproject.toml"
+    pyproject.write_text(f'{pyproject.read_text()}salt = "x"\n')
     assert "changed since" in export(project.workspace)[0].notes[0]
 
 

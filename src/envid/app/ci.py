@@ -25,7 +25,7 @@ its key and digest, when it is used."""
 ARCHIVE: Final = ".envid/store.tar"
 """What `envid cache export` writes and `envid cache import` reads in CI; relative to the project."""
 
-_PATTERN: Final = re.compile(r"[*?\[\]\n\r]|^[!#~]|^\s|\s$")
+PATTERN: Final = re.compile(r"[*?\[\]\n\r]|^[!#~]|^\s|\s$")
 """What makes a path a pattern, several paths or a comment for a CI cache."""
 
 
@@ -88,7 +88,7 @@ def _relative(ws: Workspace, path: str, base: str | None) -> str:
     # Of a link the place where it stands, not where it leads: that is what an archive holds.
     real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
     shown = os.path.relpath(real, start) if real.startswith(os.path.join(start, "")) else path
-    if _PATTERN.search(shown):
+    if PATTERN.search(shown):
         raise NotExportable(f"{shown!a} is not a path that every CI cache takes as it stands")
     return shown
 

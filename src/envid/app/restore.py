@@ -14,12 +14,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from envid.app.ci import DEFAULT_LAYER, LADDERS, cache_key, kept_path, ladder
+from envid.app.ci import DEFAULT_LAYER, LADDERS, PATTERN, cache_key, kept_path, ladder
 from envid.app.keys import Identified, identify_for
 from envid.app.outcome import Outcome
 from envid.app.workspace import Workspace
 from envid.atomic import remove_file, remove_tree, rename
-from envid.errors import EnvironmentNotFound, IdentityMoved, SealBroken, UnsafePath, UsageError, WriteFailed
+from envid.errors import (
+    EnvironmentNotFound,
+    IdentityMoved,
+    NotExportable,
+    SealBroken,
+    UnsafePath,
+    UsageError,
+    WriteFailed,
+)
 from envid.gate import Absent, Fresh, Moved, Stale, confirm, decide
 from envid.identity import Change, components_of
 from envid.slot import Slot, of_identity
@@ -311,6 +319,11 @@ def _trees(ws: Workspace, layer: str, venv: str | None, paths: Sequence[str]) ->
     trees = [os.path.abspath(path) for path in ([own] if own is not None else paths)]
     for tree in trees:
         _insist_inside(ws, tree)
+        if own is None and PATTERN.search(shown := _place(ws, tree)):
+            raise NotExportable(
+                f"{shown!a} is not a path that every CI cache takes as it stands",
+                hint="name each tree by its plain path",
+            )
     ordered = sorted(os.path.join(tree, "") for tree in trees)
     for first, second in pairwise(ordered):
         if second.startswith(first):
