@@ -140,7 +140,7 @@ def test_an_entry_that_names_anything_else_is_refused(project: Commands) -> None
     before = (project.root / "pyproject.toml").read_bytes()
     for number, made in enumerate(([evil, good], [evil], [], [hollow])):
         script = f"echo {number} > out.txt"
-        order = Order(argv=("sh", "-c", script), inputs=("src/*.txt",), outputs=("out.txt",))
+        order = Order(argv=("sh", "-c", script), inputs=("src/*.txt",), outputs=("out.txt",), layer="plain")
         planted(project, encode(made), order)
         assert project.outcome(script) == ("ran", "damaged")
         assert (project.root / "pyproject.toml").read_bytes() == before
@@ -152,7 +152,7 @@ def test_a_payload_that_is_no_manifest_is_refused(project: Commands) -> None:
     """Hand-made manifests with `..` or absolute paths do not even parse; the command runs."""
     for number, line in enumerate(("file 0644 4 {} ../evil", "file 0644 4 {} /etc/evil", "link out.txt\t/etc/passwd")):
         script = f"echo {number} > out.txt"
-        order = Order(argv=("sh", "-c", script), inputs=("src/*.txt",), outputs=("out.txt",))
+        order = Order(argv=("sh", "-c", script), inputs=("src/*.txt",), outputs=("out.txt",), layer="plain")
         planted(project, f"envid-manifest 1\n{line.format('0' * 64)}\n".encode(), order)
         assert project.outcome(script) == ("ran", "damaged")
         assert (project.root / "out.txt").read_text() == f"{number}\n"
