@@ -483,6 +483,15 @@ def test_a_bad_archive_is_a_warning(filled: Filled, case: str, strict: bool) -> 
     assert outcome.data["whole"] == (case in ("flipped", "lies"))
 
 
+def test_a_compressed_archive_is_told_with_the_way_to_read_it(filled: Filled) -> None:
+    """The hint is the command that expands it; nothing is said to be imported that was not."""
+    for start, program in ((b"\x28\xb5\x2f\xfd", "zstd"), (b"\x1f\x8b", "gzip")):
+        filled.file.write_bytes(start + bytes(2000))
+        (finding,) = filled.take().findings
+        assert finding.hint == f"expand it first: `{program} -dc FILE | envid cache import -`"
+        assert program in finding.message
+
+
 @pytest.mark.parametrize("planted", ["file", "open", "full"])
 def test_a_store_that_takes_nothing_is_a_warning(filled: Filled, planted: str) -> None:
     """Where the store cannot be used or the disk is full, nothing is imported: exit 0 and a warning, or 1."""

@@ -121,7 +121,6 @@ def test_a_torn_tree_and_a_mistyped_layer_are_told_in_words(locked: Project) -> 
 MISTAKES = {
     "restore": 2, "restore mend": 2, "restore seal --matched x": 2, "restore check": 0, "restore check gen": 2,
     "restore check --layer gen": 2, "restore check --layer nope gen": 2, "restore check --layer gen /": 5,
-    
     "restore check --layer gen a*": 2, "restore seal --layer gen gen/[a]": 2,
     "restore seal": 8, "restore seal --layer gen nowhere": 8, "restore check --layer gen --venv": 2,
 }  # fmt: skip
