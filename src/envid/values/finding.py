@@ -64,6 +64,7 @@ CODES: Final[dict[str, str]] = {
     "run.diverged": "a command made other bytes than before under the same key",
     "run.drifted": "the environment that a command ran in is not what the lock says",
     "run.inputs-changed": "an input changed while a command ran",
+    "run.volatile": "a command's program is chosen by rules that envid does not see",
     "run.wrote-outside": "a command changed files that are not among its outputs",
     "run.no-output": "a command ended well and did not make an output",
     "run.foreign-files": "an output directory holds files that no run made: they stay",

@@ -123,7 +123,11 @@ def perform(
             changed = surroundings.differing(stamps, surroundings.stamps(task.root, measured.inputs))
             return tuple(sorted({*gone_since, *changed} - joined))
 
-        disturbed = _linked(twins) or _disturbed(measured, tuple(path for path in paths if path not in joined))
+        disturbed = (
+            _unseen(measured)
+            or _linked(twins)
+            or _disturbed(measured, tuple(path for path in paths if path not in joined))
+        )
         kept = disturbed or _kept(task, measured, decision.work, place, drift, lost, undone)
     replaced = tuple(path for path in task.paths if path not in gone and path not in returned.whole)
     if isinstance(kept, Refused):
@@ -151,6 +155,15 @@ def _put_aside(task: Task, turn: Turn) -> None:
 def _put_back(task: Task, turn: Turn) -> None:
     aside.undo(task.root, task.paths, turn.journal)
     aside.close(turn.journal)
+
+
+def _unseen(measured: Measured) -> Refused | None:
+    if not measured.volatile:
+        return None
+    return Refused(
+        reason="volatile",
+        message=f"{escaped(measured.volatile)} leads to a program by rules of its own, as version managers do",
+    )
 
 
 def _linked(twins: Mapping[str, str]) -> Refused | None:

@@ -115,7 +115,18 @@ def bind(words: Words) -> Bound | None:
     for several in (words.inputs, words.outputs, words.named, words.argv):
         said += [str(len(several)), *several]
     facts = [*_files(place, words.name), *_environment(environment)]
-    facts += [found, program.stamp(found), *recall.host_facts(), *recall.code_facts(_MODULES)]
+    try:
+        files = program.chain(found, root, program.search_path(environment, os.environ))
+    except program.Volatile:
+        if not program.is_within(found, environment):
+            return None
+        files = [found]
+    facts += [
+        found,
+        *(f"{path} {program.stamp(path)}" for path in files),
+        *recall.host_facts(),
+        *recall.code_facts(_MODULES),
+    ]
     for name in words.named:
         value = os.environ.get(name)
         facts.append("-" if value is None else f"+{value}")

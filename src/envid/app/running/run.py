@@ -41,6 +41,7 @@ ADVICE: Final = {
     "run.unwritable": "run `envid cache verify`",
     "run.moved": "run it again when nobody changes the project or the environment",
     "run.diverged": "make the command deterministic, or name with --in and --env what it depends on",
+    "run.volatile": "name the program itself, or one of the locked environment",
     "run.drifted": "run `envid sync`, then this again",
     "run.inputs-changed": "run it again; a command must not change what it reads",
     "run.wrote-outside": "name it with --out, or have the command write elsewhere ($TMPDIR is private)",
@@ -180,6 +181,8 @@ def _standing(place: Place, task: Task, known: Mapping[str, Row]) -> tuple[Measu
         return None
     foreign.refuse(task.root, task.outputs, known)
     measured = measure(task)
+    if measured.volatile:
+        return None
     path = place.entry_path(measured.slot)
     quiet = replace(place, tally=Tally())
     try:
@@ -228,6 +231,10 @@ def _enter(task: Task, rows: dict[str, Row] | None, performed: Performed | None,
 def _look(place: Place, task: Task, measured: Measured, known: Mapping[str, Row]) -> Hit | Due:
     """Ask the store, by way of the gate; what it has is put in place."""
     slot = measured.slot
+    if measured.volatile:
+        nothing = decide(None, slot)
+        assert isinstance(nothing, Absent)
+        return Due(missed="absent", decision=nothing)
     found = find(place, slot)
     decision = decide(found.document if isinstance(found, Candidate) else None, slot)
     if not isinstance(decision, Fresh) or not isinstance(found, Candidate):

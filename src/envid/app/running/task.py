@@ -120,6 +120,8 @@ class Measured:
     slot: Slot
     inputs: Mapping[str, str]
     """As ``inputs.measure`` gives them."""
+    volatile: str
+    """A program that chooses another by rules that nobody can see; empty when there is none."""
     repeatable: bool
     """Whether the same bytes of pyproject.toml, lock and inputs, on this host, must give the same slot again."""
 
@@ -148,6 +150,12 @@ def measure(task: Task) -> Measured:
         raise CredentialInConfig(
             error.message, hint="put it into a variable that the command reads, and pass that on: --env-pass NAME"
         ) from None
+    volatile = ""
+    digests: JSONValue = None
+    try:
+        digests = _program(task)
+    except program.Volatile as error:
+        volatile = str(error)
     components: dict[str, JSONValue] = {
         **identified.identity.components,
         "layer": identified.identity.layer,
@@ -155,13 +163,15 @@ def measure(task: Task) -> Measured:
         "command": words,
         "environment": {name: _digest(ws.variables.get(name)) for name in order.named},
         "outputs": [inputs.escaped(f"{path}/" if directory else path) for path, directory in task.outputs],
-        "program": _program(task),
+        "program": digests,
         "within": "host" if task.environment is None else "environment",
         "protocol": PROTOCOL,
     }
     # Where the environment lies is looked at anew by the identity that depends on it.
     repeatable = is_repeatable(identified.identity.components) and "prefix" not in identified.identity.components
-    return Measured(slot=narrow(LAYER, components), inputs=rows, repeatable=repeatable)
+    return Measured(
+        slot=narrow(LAYER, components), inputs=rows, volatile=volatile, repeatable=repeatable and not volatile
+    )
 
 
 def again(task: Task) -> Measured:
@@ -217,13 +227,20 @@ def _digest(value: str | None) -> str | None:
     return None if value is None else derive_hex(VARIABLE, value.encode("utf-8", "surrogateescape"))
 
 
-def _program(task: Task) -> str | None:
-    if program.is_within(task.program, task.environment):
+def _program(task: Task) -> JSONValue:
+    """Return digests of the program and of its interpreters; None where the layer covers it. Raises Volatile."""
+    declared = {own: settings.components for own, settings in task.ws.intent.settings.layers.items()}
+    within = program.is_within(task.program, task.environment)
+    if within and {"python", "distributions"} <= set(components_of(task.layer, declared)):
         return None
     try:
-        return outputs.digest_of(os.path.realpath(task.program))
+        files = program.chain(task.program, task.root, task.variables["PATH"])
+        if within:
+            files.append(os.path.realpath(f"{task.environment}/bin/python"))
+        digests: list[JSONValue] = [outputs.digest_of(path) for path in dict.fromkeys(files)]
     except OSError as error:
         raise CommandNotStarted(f"cannot read {task.program}: {error.strerror}", path=task.program) from error
+    return digests[0] if len(digests) == 1 else digests
 
 
 def _within(root: str, place: str) -> str | None:
