@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from commands import Commands
-from envid.errors import OutputRefused
+from envid.app.running.performing import unmounted
+from envid.errors import OutputRefused, WriteFailed
 
 MAKE = "cp src/a.txt gen/a"
 
@@ -132,6 +134,17 @@ def test_what_no_output_may_be(project: Commands, clean: bool) -> None:
         with pytest.raises(OutputRefused, match="--out "):
             project.run("true", outputs=(name,), clean=clean)
     assert project.tree(*names) == before
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EBUSY, errno.ENOSPC])
+def test_a_mount_point_is_named(number: int) -> None:
+    """A rename that fails because something is mounted there names the output; other failures stay what they are."""
+    error = WriteFailed("cannot rename", path="/srv/project/deep/.gen.envid-aside")
+    wanted = WriteFailed if number == errno.ENOSPC else OutputRefused
+    with pytest.raises(wanted) as caught, unmounted(["a", "deep/gen"]):
+        raise error from OSError(number, "refused")
+    if wanted is OutputRefused:
+        assert "--out deep/gen is a mount point" in caught.value.message and "deep/gen/NAME" in caught.value.hint
 
 
 def test_a_link_that_a_run_made_is_an_output(project: Commands) -> None:
