@@ -115,7 +115,7 @@ def _clean(root: str) -> Iterator[str]:
         yield f"left over: {', '.join(left)}"
 
 
-_OWN: Final = {"pyproject.toml", "lockfiles", "src", "out"}
+_OWN: Final = {"pyproject.toml", "lockfiles", "src", "out", ".envid"}
 
 
 def _inputs_changed(root: str) -> Iterator[str]:
