@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import venv
 from pathlib import Path
 
 import pytest
@@ -101,10 +102,8 @@ def test_a_program_of_the_environment_is_keyed_where_the_layer_does_not_cover_it
     """With a layer of a salt only, the bytes of a program in the environment are part of the key."""
     monkeypatch.setenv("ENVID_CACHE_DIR", str(tmp_path / "cache"))
     project = Commands(root=tmp_path / "project", cache=tmp_path / "cache").given()
-    python = script(tmp_path / "python", "\x7fELF")
-    project.write(".venv/pyvenv.cfg", f"home = {tmp_path}\nversion = 3.12.1\n")
+    venv.create(project.root / ".venv", symlinks=True)
     tool = script(project.root / ".venv/bin/tool", "#!/bin/sh\ncat src/a.txt > out.txt\n")
-    (project.root / ".venv/bin/python").symlink_to(python)
     assert project.outcome("", argv=("tool",)) == ("ran", "absent")
     tool.write_text("#!/bin/sh\ncat src/b.txt > out.txt\n")
     assert project.outcome("", argv=("tool",)) == ("ran", "absent")

@@ -36,6 +36,19 @@ _LOOKS_SO: Final = (
     r"|AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
 _SHORTEST_SECRET: Final = 15
+_NAMES_ONE: Final = r"(?:[\w.]+[-_.])?(?:api[-_]?key|pass(?:wd|word|phrase)|pwd|secret(?:[-_]?key)?|token)"
+"""What an option or variable is called whose value is a credential: `--token`, not `--tokens` or `--token-file`."""
+_GIVES_ONE: Final = (
+    # A reference is none: a variable of the shell, a file, a call, another option, nothing.
+    r"(?!$|[\"']?(?:[$@<`{(-]|\$\(|[\"']|%\(|(?:env|file|id|name|pass):?=?[:=])|(?:true|false|yes|no|none|null|[\w.]+[(\[])|/|\./)"
+)
+_WHOLE_WORD: Final = rf"(?i)(?:--?)?{_NAMES_ONE}=(?:{_GIVES_ONE})\S.*"
+_OPTION_WORD: Final = rf"(?i)--?{_NAMES_ONE}"
+_IN_SCRIPT: Final = (
+    rf"(?:^|[\s;&|(\"'])(?:(?i:--{_NAMES_ONE})[= ]|(?=[A-Z])(?-i:[A-Z_0-9]*(?:API_?KEY|PASSW(?:OR)?D|PASSPHRASE|SECRET"
+    rf"(?:_KEY)?|TOKEN))=)(?i:{_GIVES_ONE})[^\s;&|]"
+)
+_HEADER: Final = r"(?i)authorization\s*[:=]\s*(?:bearer|basic|token|digest)\s+(?![\"']?[$@<`{])\S"
 
 OSES: Final = ("linux", "macos", "windows")
 LIBCS: Final = ("glibc", "musl", "macos", "windows")
@@ -233,6 +246,24 @@ def refuse_secrets(value: JSONValue, where: str) -> None:
     elif isinstance(value, (list, tuple)):
         for item in value:
             refuse_secrets(item, where)
+
+
+def refuse_secret_words(words: Sequence[str], where: str) -> None:
+    """Raise CredentialInConfig for a credential among the words of a command line: ``--password X``, ``TOKEN=X``.
+
+    What refers to one (``$TOKEN``, a file) is none. The text is never told.
+    """
+    refuse_secrets(list(words), where)
+    after = ""
+    for word in words:
+        if (
+            re.fullmatch(_WHOLE_WORD, word, re.DOTALL)
+            or re.search(_HEADER, word)
+            or re.search(_IN_SCRIPT, word)
+            or (re.fullmatch(_OPTION_WORD, after) and re.match(rf"(?i){_GIVES_ONE}\S", word))
+        ):
+            raise CredentialInConfig(f"{where} holds a credential, which must not enter an identity")
+        after = word
 
 
 def _word(text: str, what: str) -> str:

@@ -22,7 +22,7 @@ from envid.errors import (
 from envid.identity import components_of
 from envid.process import PINNED
 from envid.slot import Slot, narrow
-from envid.values.component import refuse_secrets
+from envid.values.component import refuse_secret_words
 from envid.values.digest import JSONValue, canonical, derive_hex
 from envid.values.frozen import dataclass
 from envid.values.intent import parse_intent
@@ -145,7 +145,7 @@ def measure(task: Task) -> Measured:
             raise OutputRefused(f"--out {inputs.escaped(path)} is an input as well")
     words = [inputs.escaped(word) for word in order.argv]
     try:
-        refuse_secrets(words, "the command")
+        refuse_secret_words(words, "the command")
     except CredentialInConfig as error:
         raise CredentialInConfig(
             error.message, hint="put it into a variable that the command reads, and pass that on: --env-pass NAME"
