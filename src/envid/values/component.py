@@ -7,7 +7,7 @@ equal for two environments that are not.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from envid.errors import CredentialInConfig, IdentityUnknown
