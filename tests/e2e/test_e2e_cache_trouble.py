@@ -204,7 +204,7 @@ def test_a_full_disk_costs_no_answer(project: Project, right: Right, size: str) 
     full = project.root.parent / "full"
     full.mkdir()
     with (project.root / "pyproject.toml").open("a") as stream:
-        stream.write(f'[tool.envid.cache]\ndir = "{full}"\nmin-free = 0\n')
+        stream.write(f'[tool.envid.cache]\ndir = "{full}/cache"\nmin-free = 0\n')
     project = replace(project, variables={**project.variables, "ENVID_CACHE_DIR": ""})
     mount = f"mount -t tmpfs -o mode=700,size={size} x '{full}'; head -c 1M /dev/zero > '{full}/x' 2>/dev/null || true"
     prefix = mounted(project, mount)
