@@ -14,6 +14,8 @@ from typing import Final
 from envid import atomic
 from envid.app.checking import check
 from envid.app.outcome import Outcome
+from envid.app.project import NO_PLACE
+from envid.app.storing import place_of
 from envid.app.workspace import Workspace
 from envid.errors import EnvidError, WriteFailed
 from envid.installed.interpreter import environment_of, measure
@@ -81,6 +83,10 @@ def _python(ws: Workspace) -> Iterator[Finding]:
 
 
 def _cache(ws: Workspace) -> Iterator[Finding]:
+    trouble = place_of(ws).trouble
+    if trouble is not None and ws.kept == NO_PLACE:
+        yield _finding("cache", "error" if trouble.reason == "untrusted" else "warning", trouble.message, trouble.hint)
+        return
     nearest = ws.cache
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from envid.app import recall
+from envid.app.trust import is_believed
 from envid.errors import ConfigError, IdentityUnknown, LockNotFound, ProjectNotFound, TooLarge, UnreadableLock
 from envid.installed.measuring import facts
 from envid.values.frozen import dataclass
@@ -131,12 +132,20 @@ def open_project(directory: str | None = None, *, offline: bool = False, anywher
     variables = dict(os.environ)
     return Project(
         place=place,
-        kept=cache_directory(variables, configured=intent.settings.cache_dir, place=place),
+        kept=_kept(variables, intent, place),
         pyproject=pyproject,
         intent=intent,
         offline=offline or variables.get("ENVID_OFFLINE", "") not in ("", "0"),
         variables=variables,
     )
+
+
+def _kept(variables: Mapping[str, str], intent: Intent, place: str) -> str:
+    """Return the cache directory; ``NO_PLACE`` for one that the project names and nobody can believe."""
+    kept = cache_directory(variables, configured=intent.settings.cache_dir, place=place)
+    if not intent.settings.cache_dir or variables.get("ENVID_CACHE_DIR"):
+        return kept
+    return kept if is_believed(kept, cache_directory(variables)) else NO_PLACE
 
 
 def find(directory: str | None) -> str:

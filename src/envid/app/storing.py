@@ -8,9 +8,10 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
-from envid.app.project import Site, cache_directory
+from envid.app.project import NO_PLACE, Site, cache_directory
+from envid.app.trust import is_there
 from envid.store.counts import flush
-from envid.store.place import Place, Policy, open_place
+from envid.store.place import Place, Policy, Trouble, open_place
 from envid.values.intent import Settings
 
 DEFAULT: Final = Policy()
@@ -18,7 +19,22 @@ DEFAULT: Final = Policy()
 
 def place_of(ws: Site) -> Place:
     """Return the store of this project's cache directory, as ``[tool.envid.cache]`` wants it used."""
-    return open_place(ws.kept, policy_of(ws))
+    return _refused(ws) or open_place(ws.kept, policy_of(ws))
+
+
+def _refused(ws: Site) -> Place | None:
+    """Return the directory that the project names, where it is not believed (``app.trust``)."""
+    named = ws.intent.settings.cache_dir
+    if ws.kept != NO_PLACE or not named or ws.variables.get("ENVID_CACHE_DIR"):
+        return None
+    directory = os.path.join(ws.place, named)
+    hint = "remove it, or set ENVID_CACHE_DIR to it to say that you trust it"
+    message = f"{directory}, which pyproject.toml names, was not made by envid for this user on this machine"
+    reason = "untrusted"
+    if not is_there(directory):
+        reason, hint = "no-directory", "set ENVID_CACHE_DIR to a directory of your own"
+        message = f"{directory} cannot be made, or nowhere can be kept that envid made it"
+    return Place(root=directory, policy=DEFAULT, trouble=Trouble(reason=reason, message=message, hint=hint))
 
 
 @contextlib.contextmanager

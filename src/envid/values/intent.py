@@ -203,7 +203,7 @@ class _Reader:
             layers={name: self.layer(name, layers[name]) for name in layers},
             backend=self.string(adapters, "backend", "tool.envid.adapters"),
             backend_options=self.table(adapters, "options", "tool.envid.adapters.options"),
-            cache_dir=self.string(cache, "dir", "tool.envid.cache"),
+            cache_dir=self.place(cache, "dir", "tool.envid.cache"),
             cache_shared=self.shared(cache),
             cache_min_free=self.amount(cache, "min-free", parse_size),
             cache_max_size=self.amount(cache, "max-size", parse_size),
@@ -332,6 +332,12 @@ class _Reader:
         value = table.get(key)
         if value is not None and not isinstance(value, str):
             raise self.fail(where, key, "must be a string")
+        return value
+
+    def place(self, table: Table, key: str, where: str) -> str | None:
+        value = self.string(table, key, where)
+        if value is not None and "\0" in value:
+            raise self.fail(where, key, "must be a path, which has no NUL")
         return value
 
     def boolean(self, table: Table, key: str, where: str) -> bool:
