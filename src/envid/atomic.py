@@ -141,7 +141,14 @@ def remove_tree(path: Path) -> None:
     try:
         try:
             shutil.rmtree(path)
+        except RecursionError:
+            _flatten(path)
+            shutil.rmtree(path)
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENAMETOOLONG):
+                _flatten(path)
+                shutil.rmtree(path)
+                return
             if error.errno != errno.ENOTEMPTY:
                 raise
             # Somebody still writes there. What it names is moved away from it; who holds a directory open can go on,
@@ -159,6 +166,28 @@ def remove_tree(path: Path) -> None:
         return
     except OSError as error:
         raise WriteFailed(f"cannot remove {path}: {error.strerror}", path=str(path)) from error
+
+
+def _flatten(path: Path) -> None:
+    """Move every directory below ``path`` right into it, so that none is deep: removal by recursion has a limit."""
+    top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | _NOFOLLOW)
+    try:
+        waiting = os.listdir(top)
+        while waiting:
+            name = waiting.pop()
+            if not stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode):
+                continue
+            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | _NOFOLLOW, dir_fd=top)
+            try:
+                for inner in os.listdir(folder):
+                    if stat.S_ISDIR(os.stat(inner, dir_fd=folder, follow_symlinks=False).st_mode):
+                        moved = os.urandom(12).hex()
+                        os.rename(inner, moved, src_dir_fd=folder, dst_dir_fd=top)
+                        waiting.append(moved)
+            finally:
+                os.close(folder)
+    finally:
+        os.close(top)
 
 
 def rename(old: Name, new: Name) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,4 +110,26 @@ def test_a_parent_that_became_a_link_is_not_followed(project: Commands, tmp_path
     (project.root / "moved").rename(project.root / "made")
     project.run("exit 1", outputs=("made/x",))
     assert (project.root / "made/x").read_text() == "before"
+    assert project.leftovers() == []
+
+
+def test_an_output_of_any_depth_is_removed_and_put_back(project: Commands) -> None:
+    """An output of 1500 directories inside of each other is put aside, disposed of, and no trouble for the next run."""
+    path = "gen" + "/d" * 1500
+    script = f"mkdir -p {path}; cat src/a.txt > gen/a"
+    assert project.outcome(script, outputs=("gen/",)) == ("ran", "absent")
+    assert project.outcome(f"{script}; true", outputs=("gen/",)) == ("ran", "absent")
+    aside.dispose(str(project.root / "gen"))
+    assert project.outcome(script, outputs=("gen/",)) == ("hit", "hit")
+    assert (project.root / path).is_dir()
+    aside.dispose(str(project.root / "gen"))
+
+
+def test_an_output_too_deep_for_a_name_is_odd(project: Commands) -> None:
+    """What lies deeper than a path can say is not kept, and the next run puts it away all the same."""
+    code = "import os; os.chdir('gen'); [(os.mkdir('d' * 200), os.chdir('d' * 200)) for _ in range(30)]"
+    for _ in range(2):
+        assert project.outcome("", argv=(sys.executable, "-c", code), outputs=("gen/",)) == ("unkept", "odd-output")
+    project.run("echo x > gen/x", outputs=("gen/",))
+    assert sorted(project.tree("gen")) == ["gen", "gen/x"]
     assert project.leftovers() == []

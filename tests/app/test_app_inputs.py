@@ -81,6 +81,33 @@ def test_links_count_as_text_and_as_what_they_lead_to(tmp_path: Path) -> None:
     assert {name for name in rows if rows[name] != again[name]} == {"file", "folder/a"}
 
 
+def test_wildcards_go_through_links_inside_the_project(tmp_path: Path) -> None:
+    """Files behind a linked directory match like any; circles end, and what leads out of the project is named."""
+    root = tree(tmp_path / "project", "real/deep/a.x", "other/b", ".venv/c.x", "out/d.x")
+    project = tmp_path / "project"
+    (project / "linked").symlink_to("real")
+    (project / "real/deep/up").symlink_to("..")
+    (project / "other/environment").symlink_to("../.venv")
+    (project / "other/made").symlink_to("../out")
+    assert sorted(measure(root, ["**/*.x"], pruned=["out"])) == ["linked/deep/a.x", "real/deep/a.x"]
+    assert sorted(measure(root, ["l*/deep/*.x"], pruned=["out"])) == ["linked/deep/a.x"]
+    (project / "far").symlink_to(tree(tmp_path / "outside", "e.x"))
+    with pytest.raises(InputRefused, match="the input far leads out of the project"):
+        measure(root, ["**/*.x"], pruned=["out"])
+
+
+def test_a_link_into_the_environment_is_refused(tmp_path: Path) -> None:
+    """What belongs to the environment is no input by way of a link either; a link to an output is its text."""
+    root = tree(tmp_path, "env/lib/a", "gen/b", "src/c")
+    (tmp_path / "src/file").symlink_to("../env/lib/a")
+    (tmp_path / "folder").symlink_to("env/lib")
+    (tmp_path / "made").symlink_to("gen/b")
+    for pattern in ("src", "src/*", "src/file", "folder", "folder/a"):
+        with pytest.raises(InputRefused, match="environment"):
+            measure(root, [pattern], pruned=["gen", "env"], outputs=["gen"])
+    assert measure(root, ["made"], pruned=["gen", "env"], outputs=["gen"])["made"].count(" ") == 1
+
+
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [

@@ -14,26 +14,39 @@ UNSEEN = (".git", ".venv", ".envid", "__pycache__")
 """Never matched by a wildcard, nor part of a directory that is an input."""
 MOST = 1_000_000
 """Inputs of one command."""
+_MOST_LINKS = 10_000
 _PIECE = 65536
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
-def measure(root: str, patterns: list[str], *, pruned: list[str], words: list[str] | None = None) -> dict[str, str]:
+def measure(
+    root: str,
+    patterns: list[str],
+    *,
+    pruned: list[str],
+    words: "list[str] | None" = None,
+    outputs: "list[str] | None" = None,
+) -> dict[str, str]:
     """Return ``{path: measure}`` of every input below ``root`` (a real path), sorted by path.
 
     Paths are POSIX, relative and ``escaped``. A measure is ``100644 BLAKE3``, ``100755 BLAKE3`` for a file that its
     owner may run, or ``120000 BLAKE3`` of a link's text, followed by the measure of the file it leads to. ``pruned``
     (relative paths) and all below them are no inputs; a pattern that names one of them is refused. ``words`` are
-    those of the command: files that they name are inputs, too. Raises InputRefused.
+    those of the command: files that they name are inputs, too. A link to one of ``outputs`` (default: all of
+    ``pruned``) counts as its text, for there is nothing when the command starts; one to another of ``pruned`` is
+    refused. Raises InputRefused.
     """
-    found = _Search(root, pruned)
-    for pattern in patterns:
-        before = found.taken
-        found.look(pattern)
-        if found.taken == before:
-            raise _nothing(root, pattern)
-    for path in named(root, words or [], pruned=pruned):
-        found.look(path)
+    found = _Search(root, pruned, pruned if outputs is None else outputs)
+    try:
+        for pattern in patterns:
+            before = found.taken
+            found.look(pattern)
+            if found.taken == before:
+                raise _nothing(root, pattern)
+        for path in named(root, words or [], pruned=pruned):
+            found.look(path)
+    except RecursionError:
+        raise InputRefused("the inputs are in directories that are nested too deeply") from None
     return dict(sorted(found.rows.items()))
 
 
@@ -154,8 +167,10 @@ def _nothing(root: str, pattern: str) -> InputRefused:
 class _Search:
     """Rows as they are found."""
 
-    def __init__(self, root: str, pruned: list[str]) -> None:
+    def __init__(self, root: str, pruned: list[str], outputs: list[str]) -> None:
         self.root = root
+        self.outputs = outputs
+        self.followed = 0
         self.pruned = pruned
         self.rows: dict[str, str] = {}
         self.taken = 0
@@ -168,7 +183,9 @@ class _Search:
         path = "/".join(parts)
         # A name with brackets in it is more often meant than a pattern that happens to be a name.
         if os.path.lexists(os.path.join(self.root, path)):
-            if is_below(path, self.pruned):
+            above = os.path.realpath(os.path.join(self.root, os.path.dirname(path)))
+            real = os.path.relpath(os.path.join(above, os.path.basename(path)), self.root)
+            if is_below(path, self.pruned) or is_below(real, self.pruned):
                 raise InputRefused(
                     f"--in {escaped(pattern)} is an output, or belongs to envid or the environment",
                     hint="name what the command reads, not what it makes",
@@ -188,7 +205,7 @@ class _Search:
             if rest:
                 self._walk(folder, rest)
             for path, kind in self._entries(folder):
-                if kind is stat.S_IFDIR:
+                if kind is stat.S_IFDIR or (rest and self._leads_on(path)):
                     self._walk(path, parts)
                 elif not rest:
                     self._take(path, ())
@@ -207,8 +224,28 @@ class _Search:
                     continue
                 if not rest:
                     self._take(path, ())
-                elif kind is stat.S_IFDIR:
+                elif kind is stat.S_IFDIR or self._leads_on(path):
                     self._walk(path, rest)
+
+    def _leads_on(self, path: str) -> bool:
+        """Return whether ``path`` is a link to a directory that a wildcard goes into: none that it lies in."""
+        full = os.path.join(self.root, path)
+        if not os.path.islink(full) or not os.path.isdir(full):
+            return False
+        self._inside(path)
+        self.followed += 1
+        if self.followed > _MOST_LINKS:
+            raise InputRefused(f"links lead to more than {_MOST_LINKS} directories, the last {escaped(path)}")
+        real = os.path.realpath(full)
+        relative = os.path.relpath(real, self.root)
+        if is_below(relative, self.pruned) or set(relative.split("/")) & set(UNSEEN):
+            return False
+        above = os.path.dirname(path)
+        while above:
+            if os.path.realpath(os.path.join(self.root, above)) == real:
+                return False
+            above = os.path.dirname(above)
+        return real != self.root
 
     def _entries(self, folder: str) -> list[tuple[str, int]]:
         """Return path and kind of what a wildcard may match in ``folder``."""
@@ -256,7 +293,13 @@ class _Search:
         self._inside(path)
         said = f"120000 {blake3(os.fsencode(os.readlink(full))).hexdigest()}"
         real = os.path.realpath(full)
-        if is_below(os.path.relpath(real, self.root), self.pruned) or not os.path.exists(real):
+        relative = os.path.relpath(real, self.root)
+        if is_below(relative, self.pruned) and not is_below(relative, self.outputs):
+            raise InputRefused(
+                f"the input {escaped(path)} is a link to {escaped(relative)}, which is envid's or the environment's",
+                hint="name what the command reads; the environment is part of the key by its lock",
+            )
+        if is_below(relative, self.outputs) or not os.path.exists(real):
             self._add(path, said)
         elif os.path.isdir(real):
             if real in above or f"{os.path.realpath(os.path.dirname(full))}/".startswith(f"{real}/"):

@@ -130,10 +130,11 @@ def bind(words: Words) -> Bound | None:
     for name in words.named:
         value = os.environ.get(name)
         facts.append("-" if value is None else f"+{value}")
-    for path, measured in inputs.measure(root, words.inputs, pruned=pruned, words=words.argv).items():
+    paths = pruned[: len(declared)]
+    rows = inputs.measure(root, words.inputs, pruned=pruned, words=words.argv, outputs=paths)
+    for path, measured in rows.items():
         facts += [path, measured]
     directory = os.path.join(cache, "answers-v1")
-    paths = pruned[: len(declared)]
     return Bound(root, paths, directory, recall.bound(said).hex(), recall.bound([*said, *facts]))
 
 

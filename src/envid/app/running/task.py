@@ -139,7 +139,9 @@ def measure(task: Task) -> Measured:
             f"the layer {task.layer} depends on distributions of the lock, and there is no environment that has them",
             hint="run `envid sync`, pass --venv PATH, or take a layer of the project's own that has no distributions",
         )
-    rows = inputs.measure(task.root, list(order.inputs), pruned=list(task.left), words=list(order.argv))
+    rows = inputs.measure(
+        task.root, list(order.inputs), pruned=list(task.left), words=list(order.argv), outputs=list(task.paths)
+    )  # fmt: skip
     for path in task.paths:
         if any(inputs.escaped(path) == one or one.startswith(f"{inputs.escaped(path)}/") for one in rows):
             raise OutputRefused(f"--out {inputs.escaped(path)} is an input as well")
