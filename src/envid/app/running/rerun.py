@@ -96,8 +96,8 @@ def bind(words: Words) -> Bound | None:
 
     Raises EnvidError, OSError, ValueError, each of which means the same.
     """
-    cache = recall.cache_directory(os.environ)
     place = recall.find_project(words.project)
+    cache = recall.cache_directory(os.environ, place)
     if cache is None or place is None or os.name != "posix":
         return None
     root = os.path.realpath(place)
