@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from commands import Commands
 from envid.app.running.aside import dispose
 from envid.app.running.products import Restored, keep, restore, rows_of
+from envid.errors import OutputRefused
 from envid.manifest import decode, encode
 from envid.store.place import Policy, open_place
 
@@ -83,8 +84,50 @@ def test_a_restored_tree_is_the_one_that_was_made(
         build(seen.root / "gen", other)
         rows = rows_of(decode(encode(made)), ["gen"])
         assert rows is not None
-        assert isinstance(restore(place, str(seen.root), ["gen"], rows), Restored)
+        assert isinstance(restore(place, str(seen.root), ["gen"], rows, known={}, clean=True), Restored)
         assert seen.tree("gen") == before
-        assert restore(place, str(seen.root), ["gen"], rows) == Restored(laid=0, removed=0)
+        assert restore(place, str(seen.root), ["gen"], rows, known={}, clean=True) == Restored(laid=0, removed=0)
         assert os.listdir(seen.root) == ["gen"]
         dispose(f"{seen.root}/gen")
+
+
+def _files(root: Path) -> dict[str, int]:
+    """Return path and inode of all below ``root`` that is no directory."""
+    found: dict[str, int] = {}
+    for folder, folders, names in os.walk(root):
+        for path in (Path(folder, name) for name in (*folders, *names)):
+            if path.is_symlink() or not path.is_dir():
+                found[path.relative_to(root).as_posix()] = path.lstat().st_ino
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(MADE, OTHER)
+@example({"a": ("file", b"", 0o644)}, {"a/b": ("file", b"mine", 0o644)})
+def test_a_restored_tree_leaves_what_no_run_made(
+    first: dict[str, tuple[str, bytes, int]], other: dict[str, tuple[str, bytes, int]]
+) -> None:
+    """Every file of another name is there afterwards, and is told; where one is in the way nothing changes at all."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = os.path.realpath(folder)
+        project = Path(root, "project")
+        (project / "gen").parent.mkdir()
+        place = open_place(f"{root}/cache", Policy(min_free=0))
+        build(project / "gen", first)
+        made = keep(place, str(project), ["gen"])
+        assert isinstance(made, tuple)
+        rows = rows_of(decode(encode(made)), ["gen"])
+        assert rows is not None
+        dispose(f"{project}/gen")
+        build(project / "gen", other)
+        before = _files(project)
+        mine = {path: inode for path, inode in before.items() if path not in rows}
+        try:
+            restored = restore(place, str(project), ["gen"], rows, known={}, clean=False)
+        except OutputRefused:
+            assert _files(project) == before
+        else:
+            assert isinstance(restored, Restored) and set(mine) <= set(restored.foreign)
+            assert mine.items() <= _files(project).items()
+            assert {path for path, row in rows.items() if row[0] != "directory"} <= _files(project).keys()
+        dispose(f"{project}/gen")

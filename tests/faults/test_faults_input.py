@@ -187,17 +187,23 @@ HOSTILE: Final = {
 }
 
 
+def _files(ground: Ground) -> dict[Path, bytes]:
+    """Return every file of the project but envid's own, which say who held a guard last."""
+    files = (path for path in ground.project.rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in files if ".envid" not in path.parts}
+
+
 @pytest.mark.parametrize("lines", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_manifest_under_the_right_key_writes_nothing_elsewhere(ground: Ground, lines: bytes) -> None:
     """Whoever can write the cache can answer for a command's outputs, and for no other path."""
-    before = {path: path.read_bytes() for path in ground.project.rglob("*") if path.is_file()}
+    before = _files(ground)
     key = f"envid1-run-{ground.entry.name}"
     document = entry.decode(ground.entry.read_bytes(), key).document
     body = lines.replace(b"%(digest)s", blake3(OUTPUT).hexdigest().encode())
     payload = b"envid-manifest 1\n" + (body + b"\n" if body else b"")
     ground.rewrite(ground.entry, entry.encode(key, document, payload))
     assert ground.run()["outcome"] == "ran"
-    after = {path: path.read_bytes() for path in ground.project.rglob("*") if path.is_file()}
+    after = _files(ground)
     assert after == before
     assert not list(ground.root.rglob("evil*"))
 
