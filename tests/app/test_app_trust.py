@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from envid.app.project import NO_PLACE, open_project
 from envid.app.storing import place_of
+from envid.app.sync import sync
 from envid.app.tracked import tracks
 from envid.app.trust import OWNER, TRUSTED, is_believed
-from envid.errors import ConfigError
+from envid.app.verify import verify
+from envid.app.workspace import open_workspace
+from envid.errors import ConfigError, StoreError
+from envid.store import contents
+from envid.values.artifact import Sha256
+from envid.values.digest import blake3_hex
+from envid.values.finding import Finding
+from locked import LockedProject
+from wheels import sha256_of
 
 GIT = shutil.which("git")
 
@@ -154,3 +165,47 @@ def test_what_a_pull_brings_into_a_believed_directory_ends_the_belief(tmp_path: 
     assert is_believed(str(root / "cache"), own)
     _git(root, "add", "-f", "cache/planted")
     assert not is_believed(str(root / "cache"), own)
+
+
+def test_forged_contents_of_a_repository_prove_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``verify --full`` stops at entries that a repository brought, and finds the change without them."""
+    for name in ("project", "served"):
+        (tmp_path / name).mkdir()
+    said = '[tool.envid.cache]\ndir = "cache"'
+    made = LockedProject(
+        root=tmp_path / "project", served=tmp_path / "served", cache=tmp_path / "own", settings=said
+    )  # fmt: skip
+    wheel = made.wheel("alpha")
+    made.lock(wheel)
+    variables = {"HOME": str(tmp_path / "home"), "UV_FIND_LINKS": str(made.served), "ENVID_CACHE_DIR": str(made.cache)}
+    for name in ("XDG_CACHE_HOME", "VIRTUAL_ENV"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert sync(open_workspace(str(made.root))).exit_code == 0
+    sha256 = Sha256(sha256_of(wheel))
+    known = contents.load(made.cache, sha256)
+    assert known is not None
+    entry = next(one for one in known.entries if one.path.endswith("__init__.py"))
+    site = next((made.root / ".venv").glob("lib/*/site-packages"))
+    evil = (site / entry.path).read_bytes() + b"print('evil')\n"
+    (site / entry.path).write_bytes(evil)
+    lie = replace(entry, blake3=blake3_hex(evil), size=len(evil), sha256=Sha256(hashlib.sha256(evil).hexdigest()))
+    forged = replace(known, entries=tuple(lie if one is entry else one for one in known.entries))
+    contents.save(made.root / "cache", forged)
+    monkeypatch.delenv("ENVID_CACHE_DIR")
+    with pytest.raises(StoreError, match="was not made by envid"):
+        _wrong(made.root)
+    shutil.move(made.root / "cache", tmp_path / "brought")
+    assert any(str(one.path).endswith("__init__.py") for one in _wrong(made.root))
+    shutil.rmtree(made.root / "cache")
+    shutil.move(tmp_path / "brought", made.root / "cache")
+    monkeypatch.setenv("ENVID_CACHE_DIR", str(made.root / "cache"))
+    assert not any(str(one.path).endswith("__init__.py") for one in _wrong(made.root)), (
+        "what the user trusts is believed"
+    )
+
+
+def _wrong(root: Path) -> list[Finding]:
+    found = verify(open_workspace(str(root)), depth="full").findings
+    return [one for one in found if one.severity == "error" and one.path]

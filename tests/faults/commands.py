@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from envid.app.trust import is_believed
 from envid.slot import narrow
 from envid.store import archive, blobs, cache
 from envid.surface import cli
@@ -70,6 +71,7 @@ def _bare_project(root: str) -> None:
     # A directory of the project's own, so that it may do without a floor of free space.
     own = f'[tool.envid.cache]\ndir = "{root}/cache"\nmin-free = "0 B"\n'
     own += '[tool.envid.layers.plain]\ncomponents = ["salt"]\n'
+    assert is_believed(f"{root}/cache", f"{root}/home/.cache/envid")
     Keyed(root=Path(f"{root}/project"), cache=Path(f"{root}/cache")).given(envid=own)
 
 
