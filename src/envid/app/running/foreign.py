@@ -6,6 +6,7 @@ is in them, and bytecode for nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -67,11 +68,23 @@ def refuse(root: str, outputs: Sequence[tuple[str, bool]], known: Mapping[str, R
         elif os.path.lexists(f"{full}/pyvenv.cfg"):
             raise OutputRefused(f"{said} is a virtual environment", hint="name a directory for what is generated")
         else:
+            _refuse_depth(root, path)
             for name, what in _OWN.items():
                 if os.path.lexists(f"{full}/{name}") and f"{path}/{name}" not in known:
                     raise OutputRefused(
                         f"{said} is {what}: it has a {name}", hint="name a directory for what is generated"
                     )
+
+
+def _refuse_depth(root: str, path: str) -> None:
+    try:
+        listed(root, path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise OutputRefused(
+                f"--out {escaped(path)} holds directories deeper than a path can say, which cannot be looked at",
+                hint="remove it, and have the command make none that are so deep",
+            ) from None
 
 
 def mounted(path: str) -> OutputRefused:
