@@ -45,3 +45,18 @@ def test_a_tree_is_removed_while_another_process_makes_files_in_it(tmp_path: Pat
         finally:
             child.kill()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_tree_deeper_than_recursion_and_than_a_path_goes(tmp_path: Path) -> None:
+    """A tree of 3000 directories inside of each other, whose lowest no path can name, is removed."""
+    top = tmp_path / "top"
+    top.mkdir()
+    handle = os.open(top, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("dd", dir_fd=handle)
+        below = os.open("dd", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = below
+    os.close(handle)
+    remove_tree(top)
+    assert list(tmp_path.iterdir()) == []
