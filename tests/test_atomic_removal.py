@@ -58,5 +58,5 @@ def test_a_tree_deeper_than_recursion_and_than_a_path_goes(tmp_path: Path) -> No
         os.close(handle)
         handle = below
     os.close(handle)
-    remove_tree(top)
+    atomic.remove_tree(top)
     assert list(tmp_path.iterdir()) == []
