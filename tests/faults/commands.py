@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from envid.app.running.outputs import beside
 from envid.app.trust import is_believed
 from envid.slot import narrow
 from envid.store import archive, blobs, cache
@@ -132,8 +133,29 @@ def _run_problems(root: str) -> Iterator[str]:
 
 
 def _run_after_power(root: str) -> Iterator[str]:
+    _rebind(f"{root}/project")
     yield from unproved(root)
     yield from _inputs_changed(root)
+
+
+def _rebind(project: str) -> None:
+    """Name the files of a rebuilt tree by the numbers that they have in it: on a real disk they keep their own."""
+    for journal in Path(project, ".envid").rglob("*.journal"):
+        fields = journal.read_bytes().decode("utf-8", "surrogateescape").split("\0")
+        # A journal that a crash left torn is for the command to refuse.
+        if len(fields) < 3 or len(fields) % 2 == 0:
+            continue
+        fields[2] = _number_of(os.path.dirname(journal))
+        for at in range(3, len(fields), 2):
+            places = [f"{project}/{beside(fields[at], 'envid-aside')}", f"{project}/{fields[at]}"]
+            if fields[at + 1] != "-":
+                fields[at + 1] = next((_number_of(path) for path in places if os.path.lexists(path)), fields[at + 1])
+        journal.write_bytes("\0".join(fields).encode("utf-8", "surrogateescape"))
+
+
+def _number_of(path: str) -> str:
+    found = os.lstat(path)
+    return f"{found.st_dev}:{found.st_ino}"
 
 
 def _with_run(root: str) -> None:

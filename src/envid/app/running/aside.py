@@ -25,7 +25,7 @@ from typing import Final
 
 from envid.app.running.inputs import escaped
 from envid.app.running.outputs import beside, has_real_parents
-from envid.atomic import remove_file, remove_tree, rename
+from envid.atomic import remove_file, remove_tree, rename, settle
 from envid.errors import OutputRefused, WriteFailed
 from envid.whole import make_directory, set_mode, write
 
@@ -50,7 +50,7 @@ def recover(root: str, journals: Sequence[str]) -> tuple[str, ...]:
                 touched.append(output)
         for output in known:
             dispose(f"{root}/{beside(output, 'envid-old')}")
-        close(journal)
+        close(root, journal)
     return tuple(touched)
 
 
@@ -100,6 +100,9 @@ def begin(root: str, outputs: Sequence[tuple[str, bool]], journal: str) -> None:
     for output, _ in outputs:
         fields += [output, _identity(f"{root}/{output}")]
     write(journal, "\0".join(fields).encode("utf-8", "surrogateescape"), mode=0o600)
+    # Its directories may be as new as it is itself.
+    for above in (os.path.dirname(os.path.dirname(journal)), root):
+        settle(Path(above))
     for output, directory in outputs:
         place, aside, absent, *_ = _names(root, output)
         make_directory(os.path.dirname(place))
@@ -137,8 +140,11 @@ def finish(root: str, outputs: Sequence[str]) -> None:
         dispose(f"{root}/{beside(output, 'envid-old')}")
 
 
-def close(journal: str) -> None:
+def close(root: str, journal: str) -> None:
     """Say that nothing is put aside any more. Raises WriteFailed."""
+    # In this order on the disk, too: without its journal, what is aside would be believed to be somebody's.
+    for folder in sorted({os.path.dirname(f"{root}/{output}") for output in _read(root, journal)}):
+        settle(Path(folder))
     remove_file(Path(journal))
 
 

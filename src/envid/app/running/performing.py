@@ -154,7 +154,7 @@ def _put_aside(task: Task, turn: Turn) -> None:
 
 def _put_back(task: Task, turn: Turn) -> None:
     aside.undo(task.root, task.paths, turn.journal)
-    aside.close(turn.journal)
+    aside.close(task.root, turn.journal)
 
 
 def _unseen(measured: Measured) -> Refused | None:
@@ -203,7 +203,7 @@ def _replaced(task: Task, turn: Turn, gone: tuple[str, ...], known: Mapping[str,
             _put_back(task, turn)
             raise
         aside.finish(task.root, [path for path in made if path not in returned.whole])
-        aside.close(turn.journal)
+        aside.close(task.root, turn.journal)
     return returned
 
 
