@@ -16,6 +16,7 @@ from envid.app.ci import export
 from envid.app.outcome import Outcome
 from envid.app.restore import check, seal
 from envid.errors import EnvironmentNotFound, IdentityMoved, UnsafePath, UsageError
+from envid.installed.note import NAME as NOTE
 from envid.store.seal import NAME
 from keyed import Keyed, Package, keyed
 from locked import picture
@@ -49,6 +50,12 @@ def sealed(project: Keyed) -> str:
 
 def checked(project: Keyed, matched: str | None, **more: Any) -> Outcome:
     return check(project.workspace, layer="gen", matched=matched, paths=paths(project), **more)
+
+
+def gone(outcome: Outcome) -> list[bool]:
+    """Of each tree whether it was removed."""
+    rows: Any = outcome.data["trees"]
+    return [row["removed"] for row in rows]
 
 
 def codes(outcome: Outcome) -> set[str]:
@@ -339,15 +346,64 @@ def test_nothing_of_a_restored_environment_runs_before_it_is_judged(tmp_path: Pa
 
 
 @pytest.mark.parametrize("matched", ["", None])
-def test_an_environment_without_a_seal_is_made_anew(matched: str | None, tmp_path: Path) -> None:
-    """An environment that no seal vouches for, or half of one, is removed: making it again costs less than doubt."""
+def test_an_environment_of_envids_without_a_seal_is_made_anew(matched: str | None, tmp_path: Path) -> None:
+    """An environment with envid's note that no seal vouches for is removed: making it again costs less than doubt."""
     project, venv = venv_project(tmp_path)
     make_venv(venv)
+    (venv / NOTE).write_text("{}")
     assert check(project.workspace, matched=matched).data["restored"] is False
     assert not venv.exists()
-    (venv / "lib").mkdir(parents=True)
-    assert check(project.workspace, matched=matched).data["restored"] is False
-    assert not venv.exists()
+
+
+@pytest.mark.parametrize("matched", ["", None])
+def test_an_environment_that_somebody_made_is_left_alone(matched: str | None, tmp_path: Path) -> None:
+    """Without seal, note, or a key that the cache gave, nothing says that a cache brought it; it is not restored."""
+    project, venv = venv_project(tmp_path)
+    make_venv(venv)
+    before = picture(venv)
+    outcome = check(project.workspace, matched=matched)
+    assert (outcome.data["restored"], gone(outcome)) == (False, [False])
+    assert picture(venv) == before
+
+
+@pytest.mark.parametrize("matched", ["", None, "envid1-another"])
+def test_what_is_named_as_an_environment_and_is_none_is_left_alone(matched: str | None, tmp_path: Path) -> None:
+    """A directory named with --venv that has no pyvenv.cfg and no seal stays, whatever key the cache told."""
+    project, _ = venv_project(tmp_path)
+    mine = project.root / "mydata"
+    mine.mkdir()
+    (mine / "precious").write_text("mine")
+    outcome = check(project.workspace, matched=matched, venv=str(mine))
+    assert outcome.data["restored"] is False and (mine / "precious").read_text() == "mine"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_what_git_tracks_is_never_removed(project: Keyed, is_sealed: bool) -> None:
+    """Trees with files of the checkout are refused and stay, whatever the cache says, sealed or not; others go."""
+    subprocess.run(["git", "init", "-q"], cwd=project.root, check=True)
+    subprocess.run(["git", "add", "gen/sub/b.beam"], cwd=project.root, check=True)
+    if is_sealed:
+        sealed(project)
+    outcome = checked(project, "envid1-another")
+    assert outcome.data["restored"] is False
+    assert gone(outcome) == [False, True]
+    assert (project.root / "gen" / "sub" / "b.beam").exists() and not (project.root / "other" / "deep").exists()
+
+
+def test_a_tree_deeper_than_the_stack_is_judged(project: Keyed) -> None:
+    """A restored tree of 1,500 directories, one in the other, is refused and removed."""
+    sealed(project)
+    top = os.open(project.root / "gen", os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("deep", dir_fd=top)
+        below = os.open("deep", os.O_RDONLY, dir_fd=top)
+        os.close(top)
+        top = below
+    os.close(top)
+    outcome = checked(project, None)
+    assert outcome.data["restored"] is False and outcome.data["reason"] == "torn"
+    assert not (project.root / "gen").exists()
 
 
 def test_a_directory_that_is_no_environment_is_not_sealed(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 from envid.app.ci import DEFAULT_LAYER, LADDERS, PATTERN, cache_key, kept_path, ladder
 from envid.app.keys import Identified, identify_for
 from envid.app.outcome import Outcome
+from envid.app.tracked import tracks
 from envid.app.workspace import Workspace
 from envid.atomic import remove_file, remove_tree, rename
 from envid.errors import (
@@ -30,6 +31,7 @@ from envid.errors import (
 )
 from envid.gate import Absent, Fresh, Moved, Stale, confirm, decide
 from envid.identity import Change, components_of
+from envid.installed.note import NAME as NOTE
 from envid.slot import Slot, of_identity
 from envid.store import seal as seals
 from envid.store.tree import Tree
@@ -268,14 +270,23 @@ def _told(changes: tuple[Change, ...]) -> str:
 
 
 def _is_brought(one: Verdict, layer: str, venv: str | None, matched: str | None) -> bool:
-    """Tell whether a cache can have brought a tree, and envid may remove it; never true of what wheels are kept in."""
-    if layer == "wheels" or not os.path.lexists(one.tree):
+    """Tell whether a tree bears a sign that a cache brought it, and envid may remove it.
+
+    Never true of what wheels are kept in, nor of a tree with files that git tracks, which a checkout brought.
+    """
+    if layer == "wheels" or not os.path.lexists(one.tree) or tracks(one.tree):
         # Other projects use the wheels, too, perhaps now; and each of them is held to its hash.
         return False
-    if matched or layer == "store" or (layer == "venv" and venv is None):
+    if layer == "store":
         return True
-    signs = [seals.NAME, *(["pyvenv.cfg"] if layer == "venv" else [])]
-    return not os.path.islink(one.tree) and any(os.path.lexists(os.path.join(one.tree, sign)) for sign in signs)
+    there = not os.path.islink(one.tree)
+    if there and os.path.lexists(os.path.join(one.tree, seals.NAME)):
+        return True
+    is_environment = there and os.path.lexists(os.path.join(one.tree, "pyvenv.cfg"))
+    if layer == "venv" and is_environment and os.path.lexists(os.path.join(one.tree, NOTE)):
+        return True
+    # What somebody names with --venv may be anything; a cache brings environments there.
+    return bool(matched) and (layer != "venv" or venv is None or is_environment)
 
 
 def _remove(tree: str) -> str | None:
