@@ -78,11 +78,11 @@ def _recovered(root: str, output: str, identity: str, finished: bool) -> bool:
 
 
 def is_left(root: str, outputs: Sequence[str]) -> bool:
-    """Return whether something is put aside beside one of ``outputs``, by whomever."""
+    """Return whether something of envid's is left beside one of ``outputs``, by whomever."""
     return any(
         os.path.lexists(f"{root}/{beside(output, what)}")
         for output in outputs
-        for what in ("envid-aside", "envid-absent", "envid-old")
+        for what in ("envid-aside", "envid-absent", "envid-old", "envid-new")
     )
 
 
