@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from envid.errors import GuardTimeout
+from envid.errors import GuardTimeout, WriteFailed
 from envid.guard import hold
 
 
@@ -79,4 +79,14 @@ def test_a_pipe_as_a_guard_is_held_and_not_waited_for(tmp_path: Path) -> None:
     """A named pipe in the place of a guard hangs nobody: it is held, and who waits for it gets a timeout."""
     os.mkfifo(tmp_path / "guard")
     with hold(tmp_path / "guard", purpose="test"), pytest.raises(GuardTimeout), hold(tmp_path / "guard", timeout=0.0):
+        pass
+
+
+def test_an_empty_directory_in_the_place_of_a_guard_goes(tmp_path: Path) -> None:
+    """It is removed; one with anything in it stays, and is an error that names it."""
+    (tmp_path / "guard").mkdir()
+    with hold(tmp_path / "guard", purpose="test"):
+        assert (tmp_path / "guard").is_file()
+    (tmp_path / "full" / "inside").mkdir(parents=True)
+    with pytest.raises(WriteFailed, match="full"), hold(tmp_path / "full"):
         pass

@@ -123,7 +123,10 @@ def _open(path: str, mode: int) -> int:
             except FileExistsError:
                 # Not waited for: a pipe in its place would hold us up for ever.
                 with contextlib.suppress(FileNotFoundError):
-                    return os.open(path, os.O_RDWR | os.O_CLOEXEC | _NOFOLLOW | os.O_NONBLOCK)
+                    try:
+                        return os.open(path, os.O_RDWR | os.O_CLOEXEC | _NOFOLLOW | os.O_NONBLOCK)
+                    except IsADirectoryError:
+                        os.rmdir(path)
     except OSError as error:
         raise WriteFailed(f"cannot open {path}: {error.strerror}", path=path) from error
 
