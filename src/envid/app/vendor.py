@@ -9,7 +9,7 @@ from pathlib import Path
 from envid import atomic
 from envid.app.fetching import fetch_missing, learn_contents, local_files, refuse_sdists
 from envid.app.looked import places_told
-from envid.app.outcome import Outcome
+from envid.app.outcome import Outcome, count
 from envid.app.project import lock_shown
 from envid.app.selecting import resolve, target_for
 from envid.app.workspace import Workspace
@@ -23,6 +23,7 @@ from envid.values.artifact import Artifact, Lock, Resolution, Sha256
 from envid.values.finding import Finding
 from envid.values.progress import SILENT, Progress
 from envid.values.target import Target
+from envid.whole import open_regular
 
 
 def vendor(
@@ -52,7 +53,7 @@ def vendor(
         atomic.write(folder / filename, data)
     extra = _extra(folder, {artifact.filename for artifact in artifacts} | texts.keys())
     size = sum((folder / artifact.filename).stat().st_size for artifact in artifacts)
-    notes = [f"{folder}: {_files(len(artifacts))}, {show_size(size)}, {fetched} fetched"]
+    notes = [f"{folder}: {count(len(artifacts), 'file')}, {show_size(size)}, {fetched} fetched"]
     notes += [f"replaced {filename}, which was not the file in the lock" for filename in replaced]
     return Outcome(
         command="vendor",
@@ -74,8 +75,8 @@ def _insist_on_place(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         path = folder / name
         try:
-            with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as stream:
-                own = os.path.isfile(path) and wheelhouse.is_own(name, stream.read())
+            with open_regular(path) as stream:
+                own = wheelhouse.is_own(name, stream.read())
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:
@@ -85,10 +86,6 @@ def _insist_on_place(folder: Path, names: Iterable[str]) -> None:
                 f"{path} was not written by `envid vendor`, and is not replaced: nothing was written",
                 hint="name a directory of its own for the wheelhouse", path=str(path),
             )  # fmt: skip
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
 
 
 def _resolutions(workspace: Workspace, lock: Lock, targets: Sequence[str], name: str) -> Mapping[Target, Resolution]:

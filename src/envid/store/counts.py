@@ -61,28 +61,24 @@ def flush(place: Place) -> None:
             if os.path.lexists(path) or prepare(place) is not None or lacks_space(place, 4096) is not None:
                 return
             make_below(place, place.area(STATS))
-            write(f"{place.area(STATS)}/{SINCE}", b"", mode=_mode(place), durable=False)
+            write(f"{place.area(STATS)}/{SINCE}", b"", mode=place.changing_mode, durable=False)
             _append(place, path, line)
         if os.stat(path).st_size > LARGE:
             fold(place)
 
 
 def _append(place: Place, path: str, line: str) -> None:
-    append(path, f"\n{line}\n".encode("ascii"), mode=_mode(place), follow=False)
+    append(path, f"\n{line}\n".encode("ascii"), mode=place.changing_mode, follow=False)
     # The umask of whoever made the file must not keep the others of the group out.
     if place.policy.shared and (found := os.stat(path)).st_uid == os.getuid() and found.st_mode & 0o777 != 0o660:
         set_mode(path, 0o660)
-
-
-def _mode(place: Place) -> int:
-    return 0o660 if place.policy.shared else 0o600
 
 
 def fold(place: Place) -> None:
     """Add the log to the total. Killed anywhere, nothing is counted twice. Raises StoreError, OSError."""
     directory = place.area(STATS)
     make_below(place, place.area(GUARDS))
-    with hold(f"{place.area(GUARDS)}/stats", timeout=0.0, purpose="cache stats", mode=_mode(place)):
+    with hold(f"{place.area(GUARDS)}/stats", timeout=0.0, purpose="cache stats", mode=place.changing_mode):
         rename(f"{directory}/{LOG}", f"{directory}/{LOG}.{os.urandom(8).hex()}")
         rows, torn, folded = _total(directory)
         names = _logs(directory)
@@ -92,7 +88,7 @@ def fold(place: Place) -> None:
         # The total names the logs that are in it before they are gone.
         words = (f"{layer}:{event}={number}" for (layer, event), number in sorted(rows.items()))
         text = "\n".join([_HEAD, f"folded {' '.join(names)}", f"torn {torn}", *words, ""])
-        write(f"{directory}/{TOTAL}", text.encode("ascii"), mode=_mode(place), durable=False)
+        write(f"{directory}/{TOTAL}", text.encode("ascii"), mode=place.changing_mode, durable=False)
         for name in names:
             discard(f"{directory}/{name}")
 
@@ -116,11 +112,11 @@ def zero(place: Place) -> None:
     directory = place.area(STATS)
     make_below(place, directory)
     make_below(place, place.area(GUARDS))
-    with hold(f"{place.area(GUARDS)}/stats", purpose="cache stats --zero", mode=_mode(place)):
+    with hold(f"{place.area(GUARDS)}/stats", purpose="cache stats --zero", mode=place.changing_mode):
         # The total last: without it, what it holds of a log that is still there would count again.
         for name in [LOG, *_logs(directory), TOTAL, SINCE]:
             discard(f"{directory}/{name}")
-        write(f"{directory}/{SINCE}", b"", mode=_mode(place), durable=False)
+        write(f"{directory}/{SINCE}", b"", mode=place.changing_mode, durable=False)
 
 
 def _logs(directory: str) -> list[str]:

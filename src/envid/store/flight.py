@@ -60,9 +60,7 @@ def _entered(place: Place, path: str, wait: float, purpose: str, stack: contextl
         )  # fmt: skip
     try:
         make_below(place, os.path.dirname(path))
-        held: Held = stack.enter_context(
-            hold(path, timeout=wait, purpose=purpose, mode=0o660 if place.policy.shared else 0o600)
-        )
+        held: Held = stack.enter_context(hold(path, timeout=wait, purpose=purpose, mode=place.changing_mode))
     except GuardTimeout as error:
         return Flight(alone=False, waited=True, note=f"waited {wait:g} s in vain: {error.message}")
     except WriteFailed as error:

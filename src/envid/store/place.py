@@ -83,6 +83,11 @@ class Place:
         """The mode of every entry: written once, and then read."""
         return 0o440 if self.policy.shared else 0o400
 
+    @property
+    def changing_mode(self) -> int:
+        """The mode of what is written again and again: guards, counts, roots."""
+        return 0o660 if self.policy.shared else 0o600
+
     def entry_path(self, slot: Slot) -> str:
         """Return where the entry of ``slot`` is or would be."""
         digest = slot.digest

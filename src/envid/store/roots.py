@@ -73,10 +73,12 @@ def remember(
             # Others of the same project may add at this moment. Where guards do not work, the last one has its say.
             with contextlib.suppress(GuardTimeout):
                 held.enter_context(
-                    hold(f"{place.area(GUARDS)}/roots", timeout=WAIT, purpose="roots", mode=_mode(place))
+                    hold(f"{place.area(GUARDS)}/roots", timeout=WAIT, purpose="roots", mode=place.changing_mode)
                 )
             before = read_root(place, os.path.basename(path))
-            return write(path, encode(_added(place, project, before, tuple(keys), wheels or {})), mode=_mode(place))
+            return write(
+                path, encode(_added(place, project, before, tuple(keys), wheels or {})), mode=place.changing_mode
+            )
     except (StoreError, OSError):
         # A store that cannot be written has no collection either.
         return False
@@ -96,10 +98,6 @@ def _added(
         project=project, keys=tuple([*kept, *new][-MAX_KEYS:]), used_ns=before.used_ns,
         wheels={group: used for group, used in groups.items() if used},
     )  # fmt: skip
-
-
-def _mode(place: Place) -> int:
-    return 0o660 if place.policy.shared else 0o600
 
 
 def read_roots(place: Place) -> tuple[tuple[Root, ...], tuple[str, ...]]:

@@ -77,4 +77,4 @@ def _guard(place: Place, *, shared: bool, purpose: str, wait: float) -> contextl
         raise WriteFailed(place.trouble.message, hint=place.trouble.hint, path=place.root)
     make_below(place, place.area(GUARDS))
     path = f"{place.area(GUARDS)}/{GUARD}"
-    return hold(path, timeout=wait, shared=shared, purpose=purpose, mode=0o660 if place.policy.shared else 0o600)
+    return hold(path, timeout=wait, shared=shared, purpose=purpose, mode=place.changing_mode)

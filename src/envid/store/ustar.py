@@ -23,7 +23,6 @@ CHUNK: Final = 256 * 1024
 
 _ZERO: Final = bytes(BLOCK)
 _MAGIC: Final = b"ustar\x0000"
-_GNU: Final = b"ustar  \x00"
 _BLANK: Final = b" " * 8
 _COMPRESSED: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz", b"BZh": "bzip2"}
 

@@ -88,15 +88,6 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Which part of the project's dependencies a lock answers for; each list sorted."""
-
-    lock: str = "default"
-    extras: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Selected:
     """One distribution that a target takes: exactly one of ``artifact`` and ``source`` is set."""
 

@@ -27,7 +27,7 @@ from envid.app.running.inputs import escaped
 from envid.app.running.outputs import beside, has_real_parents
 from envid.atomic import remove_file, remove_tree, rename, settle
 from envid.errors import OutputRefused, WriteFailed
-from envid.whole import make_directory, set_mode, write
+from envid.whole import make_directory, open_regular, set_mode, write
 
 HEAD: Final = "envid-run-journal/1"
 _MOST: Final = 16 * 1024 * 1024
@@ -151,8 +151,7 @@ def close(root: str, journal: str) -> None:
 def _read(root: str, journal: str) -> dict[str, str]:
     """Return which file each output was that ``begin`` put aside; nothing where no run wrote the journal here."""
     try:
-        handle = os.open(journal, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-        with open(handle, "rb") as stream:
+        with open_regular(journal, follow=False) as stream:
             fields = stream.read(_MOST).decode("utf-8", "surrogateescape").split("\0")
     except OSError:
         return {}
